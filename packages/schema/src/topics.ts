@@ -1,0 +1,121 @@
+/**
+ * Every MQTT topic, in one table: kenpin/v1/<site>/<agent>/… An agent writes only the first group and reads only the
+ * second, which is the broker's access list as it stands. Images never travel here.
+ */
+import { z } from "zod";
+import { Name, Sha256, Timestamp } from "./primitives.ts";
+
+export const TOPIC_ROOT = "kenpin/v1";
+
+export function agentTopics(site: string, agent: string) {
+  const base = `${TOPIC_ROOT}/${Name.parse(site)}/${Name.parse(agent)}`;
+  return {
+    // written by the agent
+    status: `${base}/status`, // retained, and the will message
+    verdict: (camera: string) => `${base}/verdict/${camera}`,
+    sample: (camera: string) => `${base}/sample/${camera}`,
+    bundleReported: `${base}/bundle/reported`, // retained
+    reply: (id: string) => `${base}/reply/${id}`,
+    // written by the hub
+    bundleDesired: `${base}/bundle/desired`, // retained
+    command: (name: string) => `${base}/cmd/${name}`,
+    commands: `${base}/cmd/+`,
+    ack: `${base}/ack`, // retained
+  };
+}
+
+/** What the hub subscribes to, for one site or for all ("+"). */
+export function hubFilters(site = "+"): string[] {
+  return ["status", "verdict/+", "sample/+", "bundle/reported", "reply/+"].map((end) => `${TOPIC_ROOT}/${site}/+/${end}`);
+}
+
+/** Splits a topic an agent wrote; null for anything that is not ours. */
+export function parseTopic(topic: string): { site: string; agent: string; kind: string; rest: string } | null {
+  const parts = topic.split("/");
+  const [root, version, site, agent, kind, ...rest] = parts;
+  if (`${root}/${version}` !== TOPIC_ROOT || !Name.safeParse(site).success || !Name.safeParse(agent).success) return null;
+  return { site: site as string, agent: agent as string, kind: kind ?? "", rest: rest.join("/") };
+}
+
+export const AgentStatus = z.strictObject({
+  schemaVersion: z.literal(1),
+  state: z.enum(["online", "offline"]),
+  bootId: z.uuid(),
+  version: z.string().max(32),
+  at: Timestamp,
+  /** Rows the hub has not acknowledged yet. */
+  backlog: z.int().min(0).optional(),
+});
+export type AgentStatus = z.infer<typeof AgentStatus>;
+
+/**
+ * For each boot the hub has heard of lately, the highest contiguous seq it has committed.
+ * A broker's PUBACK promises nothing: only this frees an outbox row.
+ */
+export const Ack = z.strictObject({
+  schemaVersion: z.literal(1),
+  boots: z.array(z.strictObject({ bootId: z.uuid(), seq: z.int().min(0) })).max(64),
+});
+export type Ack = z.infer<typeof Ack>;
+
+export const BundleDesired = z.strictObject({
+  schemaVersion: z.literal(1),
+  digest: Sha256,
+  bytes: z.int().min(1),
+  release: z.int().min(1),
+  /** Path on the agent's one hub, so that a message can never send an agent elsewhere. */
+  path: z.string().regex(/^\/v1\/bundles\/[0-9a-f]{64}$/),
+});
+export type BundleDesired = z.infer<typeof BundleDesired>;
+
+export const BundleReported = z.strictObject({
+  schemaVersion: z.literal(1),
+  state: z.enum(["running", "downloading", "proving", "refused", "rolled-back"]),
+  digest: Sha256,
+  settings: Sha256,
+  release: z.int().min(1),
+  /** Good frames in the memory bank's reference set; 0 while only words decide. */
+  references: z.int().min(0),
+  /** The bundle a refusal or rollback speaks of, and why. */
+  candidate: Sha256.optional(),
+  reason: z.string().max(500).optional(),
+  at: Timestamp,
+});
+export type BundleReported = z.infer<typeof BundleReported>;
+
+/**
+ * A command travels as a compact JWS (EdDSA) whose payload this is: it changes what is decided, so an agent takes it
+ * only from a key its root key named. `id` is used once; `expiresAt` refuses a replay.
+ */
+export const Command = z.discriminatedUnion("name", [
+  z.strictObject({
+    name: z.literal("teach"),
+    id: z.uuid(),
+    site: Name,
+    agent: Name,
+    expiresAt: Timestamp,
+    /** Take the next `count` frames of this camera as known good references. */
+    camera: Name,
+    count: z.int().min(1).max(500),
+  }),
+  z.strictObject({ name: z.enum(["pause", "resume"]), id: z.uuid(), site: Name, agent: Name, expiresAt: Timestamp, camera: Name }),
+]);
+export type Command = z.infer<typeof Command>;
+
+/** The wire form of a command: the JWS, with what MQTT 5 would carry in properties. */
+export const SignedCommand = z.strictObject({
+  jws: z.string().max(8192),
+  replyTo: z.string().max(300),
+  correlationId: z.uuid(),
+  expiresAt: Timestamp,
+});
+export type SignedCommand = z.infer<typeof SignedCommand>;
+
+export const Reply = z.strictObject({
+  schemaVersion: z.literal(1),
+  correlationId: z.uuid(),
+  ok: z.boolean(),
+  state: z.enum(["accepted", "progress", "done", "refused"]),
+  message: z.string().max(500),
+});
+export type Reply = z.infer<typeof Reply>;
