@@ -75,7 +75,9 @@ function installEngine() {
 }
 
 function buildPage() {
-  const sources = readdirSync(join(ROOT, "cloud-trainer/web"), { recursive: true }).map((name) => join(ROOT, "cloud-trainer/web", String(name)));
+  const sources = readdirSync(join(ROOT, "cloud-trainer/web"), { recursive: true }).map((name) =>
+    join(ROOT, "cloud-trainer/web", String(name)),
+  );
   const stamp = join(ROOT, "cloud-trainer", "dist-web", ".stamp");
   const want = digest(sources.filter((file) => /\.[a-z]+$/.test(file)).sort());
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === want) return;
@@ -85,7 +87,9 @@ function buildPage() {
 
 function node(file, given = args) {
   const flags = ["--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
-  return exitCode(spawnSync(process.execPath, [...flags, join(ROOT, file), ...given], { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() }));
+  return exitCode(
+    spawnSync(process.execPath, [...flags, join(ROOT, file), ...given], { stdio: "inherit", cwd: process.env.INIT_CWD ?? process.cwd() }),
+  );
 }
 
 function npm(given, cwd) {
@@ -95,7 +99,8 @@ function npm(given, cwd) {
   const result = cli
     ? spawnSync(process.execPath, [cli, ...given], { stdio: "inherit", cwd, env })
     : spawnSync("npm", given, { stdio: "inherit", cwd, env, shell: process.platform === "win32" });
-  if (exitCode(result) !== 0) fail(`npm ${given[0]} failed; check that this machine reaches its npm registry (npm ping), then run the command again`);
+  if (exitCode(result) !== 0)
+    fail(`npm ${given[0]} failed; check that this machine reaches its npm registry (npm ping), then run the command again`);
 }
 
 function exitCode(result) {

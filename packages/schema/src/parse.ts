@@ -10,7 +10,10 @@ export function parseAtDoor<S extends z.ZodType>(schema: S, value: unknown, what
   if (result.success) return result.data;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
   const place = issue.path.length > 0 ? ` at ${issue.path.join(".")}` : "";
-  throw new KenpinError("invalid-input", `${what}${place}: ${issue.code === "unrecognized_keys" ? misspelt(schema, issue) : issue.message}`);
+  throw new KenpinError(
+    "invalid-input",
+    `${what}${place}: ${issue.code === "unrecognized_keys" ? misspelt(schema, issue) : issue.message}`,
+  );
 }
 
 function misspelt(schema: z.ZodType, issue: z.core.$ZodIssueUnrecognizedKeys): string {

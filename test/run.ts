@@ -1,0 +1,28 @@
+/**
+ * `npm test`: every test of the project, or those whose path holds one of the given words.
+ * `--coverage` measures with c8. Timings live in test/bench and are no part of this.
+ */
+import { spawnSync } from "node:child_process";
+import { globSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dirname, "..");
+const words = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
+const files = globSync("test/**/*.test.ts", { cwd: ROOT })
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .sort(journeysLast);
+if (files.length === 0) {
+  process.stderr.write(`no test file has any of these in its path: ${words.join(", ")}\n`);
+  process.exit(1);
+}
+const coverage = process.argv.includes("--coverage") ? [join(ROOT, "node_modules/c8/bin/c8.js"), "--reporter=text-summary"] : [];
+const node = [process.execPath, "--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
+// One file at a time: brokers, trainers and browsers of two journeys would fight for two cores and prove nothing.
+const command = [...node, "--test", "--test-concurrency=1", ...files];
+const [program, ...args] = coverage.length > 0 ? [process.execPath, ...coverage, ...command] : command;
+process.exit(spawnSync(program as string, args, { cwd: ROOT, stdio: "inherit" }).status ?? 1);
+
+/** A broken part should show in seconds, before the long stories begin. */
+function journeysLast(a: string, b: string): number {
+  return Number(a.includes("/journeys/")) - Number(b.includes("/journeys/")) || a.localeCompare(b);
+}
