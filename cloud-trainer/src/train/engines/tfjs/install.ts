@@ -40,7 +40,8 @@ try {
 
 async function install(): Promise<void> {
   if (existsSync(target)) return;
-  if (process.platform !== "linux" || process.arch !== "x64") throw new Error(`it is built on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
+  if (process.platform !== "linux" || process.arch !== "x64")
+    throw new Error(`it is built on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
   const binding = join(home, "tfjs_binding.node");
   if (!existsSync(binding)) {
     if (spawnSync("g++", ["--version"]).status !== 0) throw new Error("no C++ compiler here; Debian: apt install g++");
@@ -67,7 +68,10 @@ async function fetchWheel(): Promise<string> {
   await mkdir(home, { recursive: true });
   const file = join(home, WHEEL.file);
   const url = await wheelUrl();
-  const have = await stat(file).then((stats) => stats.size, () => 0);
+  const have = await stat(file).then(
+    (stats) => stats.size,
+    () => 0,
+  );
   const response = await fetch(url, have > 0 ? { headers: { range: `bytes=${have}-` } } : {});
   if (response.status !== 416) {
     if (!response.ok || !response.body) throw new Error(`the Python index answered ${response.status} for ${WHEEL.file}`);
@@ -76,7 +80,9 @@ async function fetchWheel(): Promise<string> {
     const meter = progressMeter("TensorFlow's library", whole, resumed ? have : 0);
     await pipeline(Readable.fromWeb(response.body as never), meter, createWriteStream(file, { flags: resumed ? "a" : "w" }));
   }
-  const digest = createHash("sha256").update(await readFile(file)).digest("hex");
+  const digest = createHash("sha256")
+    .update(await readFile(file))
+    .digest("hex");
   if (digest === WHEEL.sha256) return file;
   await rm(file);
   throw new Error(`${WHEEL.file} has sha256 ${digest}, expected ${WHEEL.sha256}; it was removed, run again`);
@@ -101,7 +107,12 @@ async function wheelUrl(): Promise<string> {
 async function configuredIndex(): Promise<string> {
   const fromEnvironment = process.env["PIP_INDEX_URL"];
   if (fromEnvironment) return fromEnvironment;
-  const files = [process.env["PIP_CONFIG_FILE"], join(homedir(), ".config/pip/pip.conf"), join(homedir(), ".pip/pip.conf"), "/etc/pip.conf"];
+  const files = [
+    process.env["PIP_CONFIG_FILE"],
+    join(homedir(), ".config/pip/pip.conf"),
+    join(homedir(), ".pip/pip.conf"),
+    "/etc/pip.conf",
+  ];
   for (const file of files.filter((path) => path !== undefined)) {
     const found = (await readFile(file, "utf8").catch(() => "")).match(/^\s*index-url\s*=\s*(\S+)/m);
     if (found?.[1]) return found[1];
@@ -111,16 +122,24 @@ async function configuredIndex(): Promise<string> {
 
 /** Takes only the two libraries and the headers out of the wheel; every path is our own, so none can escape. */
 async function unpack(wheel: string, folder: string): Promise<void> {
-  const zip = await new Promise<ZipFile>((resolve, reject) => openZip(wheel, { lazyEntries: true, autoClose: true }, (error, file) => (error ? reject(error) : resolve(file))));
+  const zip = await new Promise<ZipFile>((resolve, reject) =>
+    openZip(wheel, { lazyEntries: true, autoClose: true }, (error, file) => (error ? reject(error) : resolve(file))),
+  );
   await new Promise<void>((resolve, reject) => {
-    zip.on("error", reject).on("end", resolve).on("entry", (entry: Entry) => {
-      const to = placeOf(entry.fileName);
-      if (!to) return zip.readEntry();
-      extract(zip, entry, join(folder, to)).then(() => zip.readEntry(), reject);
-    });
+    zip
+      .on("error", reject)
+      .on("end", resolve)
+      .on("entry", (entry: Entry) => {
+        const to = placeOf(entry.fileName);
+        if (!to) return zip.readEntry();
+        extract(zip, entry, join(folder, to)).then(() => zip.readEntry(), reject);
+      });
     zip.readEntry();
   });
-  for (const [name, library] of [["libtensorflow.so", LIBRARIES[0]], ["libtensorflow_framework.so", LIBRARIES[1]]] as const) {
+  for (const [name, library] of [
+    ["libtensorflow.so", LIBRARIES[0]],
+    ["libtensorflow_framework.so", LIBRARIES[1]],
+  ] as const) {
     await symlink(library as string, join(folder, "lib", name));
   }
 }
@@ -135,7 +154,9 @@ function placeOf(name: string): string | null {
 
 async function extract(zip: ZipFile, entry: Entry, file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
-  const stream = await new Promise<Readable>((resolve, reject) => zip.openReadStream(entry, (error, read) => (error ? reject(error) : resolve(read))));
+  const stream = await new Promise<Readable>((resolve, reject) =>
+    zip.openReadStream(entry, (error, read) => (error ? reject(error) : resolve(read))),
+  );
   await pipeline(stream, createWriteStream(file));
 }
 
@@ -146,10 +167,26 @@ function compile(binding: string): void {
   const headers = [require("node-api-headers").include_dir as string, join(home, "unpacked", "include"), tfjsNode];
   const result = spawnSync(
     "g++",
-    ["-O2", "-std=c++17", "-fPIC", "-shared", "-DNAPI_VERSION=8", "-DNODE_GYP_MODULE_NAME=tfjs_binding", ...headers.map((path) => `-I${path}`), ...sources, `-L${library}`, `-Wl,-rpath,${library}`, "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2", "-o", `${binding}.new`],
+    [
+      "-O2",
+      "-std=c++17",
+      "-fPIC",
+      "-shared",
+      "-DNAPI_VERSION=8",
+      "-DNODE_GYP_MODULE_NAME=tfjs_binding",
+      ...headers.map((path) => `-I${path}`),
+      ...sources,
+      `-L${library}`,
+      `-Wl,-rpath,${library}`,
+      "-l:libtensorflow_cc.so.2",
+      "-l:libtensorflow_framework.so.2",
+      "-o",
+      `${binding}.new`,
+    ],
     { encoding: "utf8" },
   );
-  if (result.status !== 0) throw new Error(`g++ failed: ${result.stderr.split("\n").find((line) => line.includes("error")) ?? result.stderr.slice(0, 200)}`);
+  if (result.status !== 0)
+    throw new Error(`g++ failed: ${result.stderr.split("\n").find((line) => line.includes("error")) ?? result.stderr.slice(0, 200)}`);
   renameSync(`${binding}.new`, binding);
 }
 

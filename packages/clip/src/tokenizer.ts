@@ -1,0 +1,80 @@
+/**
+ * CLIP's byte-pair tokenizer (Radford et al. 2021; github.com/openai/CLIP): lower case, words split by one pattern,
+ * each word's bytes merged in the order of the merge list. In: text. Out: `context` ids: start, tokens, end, zeros;
+ * a longer text is cut and keeps its end token. A shorter merge list gives a smaller vocabulary that spells any text.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+
+export type Tokenizer = { encode: (text: string) => Int32Array; startId: number; endId: number };
+
+const VOCABULARY = join(import.meta.dirname, "../vocabulary/merges.txt.gz");
+const PATTERN = /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
+
+export function createTokenizer({ merges, context }: { merges: number; context: number }): Tokenizer {
+  const lines = gunzipSync(readFileSync(VOCABULARY)).toString("utf8").split("\n").slice(0, merges);
+  const bytes = byteLetters();
+  const ranks = new Map(lines.map((line, rank) => [line, rank]));
+  const words = [...bytes.table, ...bytes.table.map((letter) => `${letter}</w>`), ...lines.map((line) => line.replace(" ", ""))];
+  const ids = new Map(words.map((word, id) => [word, id]));
+  const [startId, endId] = [words.length, words.length + 1];
+  const special = new Map([
+    ["<start_of_text>", startId],
+    ["<end_of_text>", endId],
+  ]);
+  const cache = new Map<string, number[]>();
+
+  const wordIds = (word: string): number[] => {
+    const known = cache.get(word);
+    if (known) return known;
+    const letters = [...new TextEncoder().encode(word)].map((byte) => bytes.letter[byte] as string);
+    letters.push(`${letters.pop()}</w>`);
+    const found = mergeAll(letters, ranks).map((part) => ids.get(part) as number);
+    cache.set(word, found);
+    return found;
+  };
+
+  const encode = (text: string): Int32Array => {
+    const found = [...clean(text).matchAll(PATTERN)].flatMap(([word]) => special.get(word) ?? wordIds(word));
+    const out = new Int32Array(context);
+    out.set([startId, ...found.slice(0, context - 2), endId]);
+    return out;
+  };
+  return { encode, startId, endId };
+}
+
+function clean(text: string): string {
+  return text.replaceAll(/\s+/gu, " ").trim().toLowerCase();
+}
+
+/** Merges the pair of lowest rank, wherever it stands, until no pair is in the list. */
+function mergeAll(parts: string[], ranks: Map<string, number>): string[] {
+  let word = parts;
+  while (word.length > 1) {
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i + 1 < word.length; i++) best = Math.min(best, ranks.get(`${word[i]} ${word[i + 1]}`) ?? best);
+    if (best === Number.POSITIVE_INFINITY) return word;
+    const next: string[] = [];
+    for (let i = 0; i < word.length; i++) {
+      const joins = i + 1 < word.length && ranks.get(`${word[i]} ${word[i + 1]}`) === best;
+      next.push(joins ? `${word[i]}${word[++i]}` : (word[i] as string));
+    }
+    word = next;
+  }
+  return word;
+}
+
+/** GPT-2's reversible bytes: printable ones stand for themselves, the rest for letters from U+0100 on. */
+function byteLetters(): { letter: string[]; table: string[] } {
+  const printable = [...range(33, 126), ...range(161, 172), ...range(174, 255)];
+  const rest = range(0, 255).filter((byte) => !printable.includes(byte));
+  const letter: string[] = [];
+  for (const byte of printable) letter[byte] = String.fromCodePoint(byte);
+  for (const [i, byte] of rest.entries()) letter[byte] = String.fromCodePoint(256 + i);
+  return { letter, table: [...printable, ...rest].map((byte) => letter[byte] as string) };
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
