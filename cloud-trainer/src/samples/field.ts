@@ -1,0 +1,93 @@
+/**
+ * Scalar fields on a square grid, the material every generated surface is made of. All pure: the random stream is given.
+ * A field is a Float32Array of side², row by row; most have mean 0 and deviation near 1.
+ */
+import type { Random } from "@kenpin/stats";
+
+export type Field = Float32Array;
+
+export function whiteNoise(side: number, random: Random): Field {
+  const out = new Float32Array(side * side);
+  // A sum of four uniforms is near enough to a normal and four times cheaper than its logarithms.
+  for (let i = 0; i < out.length; i++) out[i] = (random.next() + random.next() + random.next() + random.next() - 2) * 1.732;
+  return out;
+}
+
+/** Smooth noise: random values on a lattice of cells `cellX` × `cellY` pixels, blended by a cubic, turned by `angle`. */
+export function latticeNoise(side: number, { cellX, cellY, angle = 0 }: { cellX: number; cellY: number; angle?: number }, random: Random): Field {
+  const span = Math.ceil((side * 1.5) / Math.min(cellX, cellY)) + 4;
+  const size = Math.min(span, 256);
+  const lattice = new Float32Array(size * size);
+  for (let i = 0; i < lattice.length; i++) lattice[i] = random.next() * 3.46 - 1.73;
+  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+  const out = new Float32Array(side * side);
+  const offset = random.next() * size;
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      const u = (x * cos + y * sin) / cellX + offset + size;
+      const v = (y * cos - x * sin) / cellY + offset + size;
+      out[y * side + x] = sampleLattice(lattice, size, u, v);
+    }
+  }
+  return out;
+}
+
+function sampleLattice(lattice: Field, size: number, u: number, v: number): number {
+  const [u0, v0] = [Math.floor(u), Math.floor(v)];
+  const [fu, fv] = [ease(u - u0), ease(v - v0)];
+  const at = (i: number, j: number) => lattice[(((j % size) + size) % size) * size + (((i % size) + size) % size)] as number;
+  const top = at(u0, v0) * (1 - fu) + at(u0 + 1, v0) * fu;
+  const bottom = at(u0, v0 + 1) * (1 - fu) + at(u0 + 1, v0 + 1) * fu;
+  return top * (1 - fv) + bottom * fv;
+}
+
+function ease(t: number): number {
+  return t * t * (3 - 2 * t);
+}
+
+/** One value a pixel from its coordinates. */
+export function fieldOf(side: number, value: (x: number, y: number) => number): Field {
+  const out = new Float32Array(side * side);
+  for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) out[y * side + x] = value(x, y);
+  return out;
+}
+
+/** Box blur of the given radius, edges held; two passes come near a Gaussian. */
+export function blur(field: Field, side: number, radius: number, passes = 2): Field {
+  let current = field;
+  for (let pass = 0; pass < passes; pass++) current = transposedBoxBlur(transposedBoxBlur(current, side, radius), side, radius);
+  return current;
+}
+
+/** Blurs along rows and writes the result transposed, so that two calls blur both ways. */
+function transposedBoxBlur(field: Field, side: number, radius: number): Field {
+  const out = new Float32Array(field.length);
+  const width = 2 * radius + 1;
+  for (let y = 0; y < side; y++) {
+    const at = (x: number) => field[y * side + Math.min(side - 1, Math.max(0, x))] as number;
+    let sum = 0;
+    for (let x = -radius; x <= radius; x++) sum += at(x);
+    for (let x = 0; x < side; x++) {
+      out[x * side + y] = sum / width;
+      sum += at(x + radius + 1) - at(x - radius);
+    }
+  }
+  return out;
+}
+
+export function mix(a: Field, b: Field, weightOfB: number): Field {
+  return a.map((value, i) => value * (1 - weightOfB) + (b[i] as number) * weightOfB);
+}
+
+/** Shifted and scaled to mean 0 and deviation 1; a flat field stays 0. */
+export function standardise(field: Field): Field {
+  let sum = 0;
+  let squares = 0;
+  for (const value of field) {
+    sum += value;
+    squares += value * value;
+  }
+  const mean = sum / field.length;
+  const deviation = Math.sqrt(Math.max(0, squares / field.length - mean * mean)) || 1;
+  return field.map((value) => (value - mean) / deviation);
+}
