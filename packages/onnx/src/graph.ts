@@ -1,0 +1,131 @@
+/**
+ * Builds an ONNX graph of standard operators, opset 17: values are names, weights are initializers, shapes are constants.
+ * Only the batch dimension is free, so a runtime sees no shape arithmetic.
+ */
+import { Writer } from "./protobuf.ts";
+
+const OPSET = 17;
+const IR_VERSION = 8;
+const FLOAT = 1;
+const INT64 = 7;
+const ATTRIBUTE = { float: 1, int: 2, ints: 7 } as const;
+
+export type Value = string;
+type Attributes = Record<string, number | number[] | { float: number }>;
+type Port = { name: string; type: "float" | "int64"; shape: (number | string)[] };
+
+export class Graph {
+  #nodes: Uint8Array[] = [];
+  #initializers: Uint8Array[] = [];
+  #inputs: Port[] = [];
+  #outputs: Port[] = [];
+  #count = 0;
+  #constants = new Map<string, Value>();
+
+  input(name: string, type: Port["type"], shape: Port["shape"]): Value {
+    this.#inputs.push({ name, type, shape });
+    return name;
+  }
+
+  /** Gives a value its public name. */
+  output(name: string, value: Value, shape: Port["shape"]): void {
+    this.#node("Identity", [value], [name], {});
+    this.#outputs.push({ name, type: "float", shape });
+  }
+
+  weights(data: Float32Array, shape: number[]): Value {
+    const name = `w${this.#count++}`;
+    this.#initializers.push(tensor(name, FLOAT, shape, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)));
+    return name;
+  }
+
+  /** A list of integers, shared between nodes that need the same one. */
+  integers(values: number[], shape = [values.length]): Value {
+    const key = JSON.stringify([values, shape]);
+    const known = this.#constants.get(key);
+    if (known) return known;
+    const name = `c${this.#count++}`;
+    this.#initializers.push(tensor(name, INT64, shape, new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer)));
+    this.#constants.set(key, name);
+    return name;
+  }
+
+  op(type: string, inputs: Value[], attributes: Attributes = {}): Value {
+    return this.ops(type, inputs, 1, attributes)[0] as Value;
+  }
+
+  ops(type: string, inputs: Value[], outputs: number, attributes: Attributes = {}): Value[] {
+    const names = Array.from({ length: outputs }, () => `v${this.#count++}`);
+    this.#node(type, inputs, names, attributes);
+    return names;
+  }
+
+  reshape(value: Value, shape: number[]): Value {
+    return this.op("Reshape", [value, this.integers(shape)]);
+  }
+
+  transpose(value: Value, perm: number[]): Value {
+    return this.op("Transpose", [value], { perm });
+  }
+
+  split(value: Value, axis: number, sizes: number[]): Value[] {
+    return this.ops("Split", [value, this.integers(sizes)], sizes.length, { axis });
+  }
+
+  slice(value: Value, axis: number, from: number, to: number): Value {
+    return this.op("Slice", [value, this.integers([from]), this.integers([to]), this.integers([axis])]);
+  }
+
+  /** Rows of the last axis scaled to length 1. */
+  normalise(value: Value): Value {
+    const length = this.op("ReduceL2", [value], { axes: [-1], keepdims: 1 });
+    return this.op("Div", [value, this.op("Max", [length, this.weights(new Float32Array([1e-6]), [])])]);
+  }
+
+  encode(name: string): Uint8Array {
+    const model = new Writer().varint(1, IR_VERSION).text(2, "kenpin");
+    model.message(7, (graph) => {
+      for (const node of this.#nodes) graph.bytes(1, node);
+      graph.text(2, name);
+      for (const initializer of this.#initializers) graph.bytes(5, initializer);
+      for (const port of this.#inputs) graph.message(11, (info) => writePort(info, port));
+      for (const port of this.#outputs) graph.message(12, (info) => writePort(info, port));
+    });
+    return model.message(8, (opset) => opset.text(1, "").varint(2, OPSET)).finish();
+  }
+
+  #node(type: string, inputs: Value[], outputs: Value[], attributes: Attributes): void {
+    const node = new Writer();
+    for (const name of inputs) node.text(1, name);
+    for (const name of outputs) node.text(2, name);
+    node.text(3, `${type}_${this.#nodes.length}`).text(4, type);
+    for (const [name, value] of Object.entries(attributes)) node.message(5, (attribute) => writeAttribute(attribute, name, value));
+    this.#nodes.push(node.finish());
+  }
+}
+
+function writeAttribute(out: Writer, name: string, value: Attributes[string]): void {
+  out.text(1, name);
+  if (typeof value === "number") out.varint(3, value).varint(20, ATTRIBUTE.int);
+  else if (Array.isArray(value)) {
+    for (const item of value) out.varint(8, item);
+    out.varint(20, ATTRIBUTE.ints);
+  } else out.float(2, value.float).varint(20, ATTRIBUTE.float);
+}
+
+function tensor(name: string, type: number, shape: number[], raw: Uint8Array): Uint8Array {
+  const out = new Writer();
+  for (const size of shape) out.varint(1, size);
+  return out.varint(2, type).text(8, name).bytes(9, raw).finish();
+}
+
+function writePort(out: Writer, { name, type, shape }: Port): void {
+  out.text(1, name).message(2, (kind) =>
+    kind.message(1, (tensorType) => {
+      tensorType.varint(1, type === "float" ? FLOAT : INT64);
+      tensorType.message(2, (dims) => {
+        for (const size of shape) dims.message(1, (dim) => (typeof size === "number" ? dim.varint(1, size) : dim.text(2, size)));
+      });
+    }),
+  );
+}
