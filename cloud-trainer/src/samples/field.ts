@@ -4,7 +4,7 @@
  */
 import type { Random } from "@kenpin/stats";
 
-export type Field = Float32Array;
+export type Field = Float32Array<ArrayBufferLike>;
 
 export function whiteNoise(side: number, random: Random): Field {
   const out = new Float32Array(side * side);
@@ -75,12 +75,12 @@ function transposedBoxBlur(field: Field, side: number, radius: number): Field {
   return out;
 }
 
-export function mix(a: Field, b: Field, weightOfB: number): Field {
-  return a.map((value, i) => value * (1 - weightOfB) + (b[i] as number) * weightOfB);
+export function mix(a: Field, b: Field, weightOfB: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from(a, (value, i) => value * (1 - weightOfB) + (b[i] as number) * weightOfB);
 }
 
 /** Shifted and scaled to mean 0 and deviation 1; a flat field stays 0. */
-export function standardise(field: Field): Field {
+export function standardise(field: Field): Float32Array<ArrayBuffer> {
   let sum = 0;
   let squares = 0;
   for (const value of field) {
@@ -89,5 +89,5 @@ export function standardise(field: Field): Field {
   }
   const mean = sum / field.length;
   const deviation = Math.sqrt(Math.max(0, squares / field.length - mean * mean)) || 1;
-  return field.map((value) => (value - mean) / deviation);
+  return Float32Array.from(field, (value) => (value - mean) / deviation);
 }

@@ -48,7 +48,7 @@ const BAD_WORDS = ["damaged", "defective", "flawed"];
 const OPENINGS = ["a photo of", "a close-up of", ""];
 const ANYTHING = ["a surface", "a part", "material"];
 
-export function captionOf({ material, defect }: Surface, random: Random): Caption {
+export function captionOf({ material, defect }: Pick<Surface, "material" | "defect">, random: Random): Caption {
   const named = random.next() < 0.65;
   const noun = named ? random.pick(material.words) : random.pick(ANYTHING);
   const what = { material: named ? material.name : null };
@@ -64,7 +64,7 @@ export function captionOf({ material, defect }: Surface, random: Random): Captio
 }
 
 /** Whether the caption is true of the surface, however it was made: such a pair is no negative. */
-export function isTrueOf(caption: Caption, { material, defect }: Surface): boolean {
+export function isTrueOf(caption: Caption, { material, defect }: Pick<Surface, "material" | "defect">): boolean {
   if (caption.material !== null && caption.material !== material.name) return false;
   if (caption.state !== null && caption.state !== (defect ? "bad" : "good")) return false;
   return caption.defect === null || caption.defect === defect?.name;

@@ -1,0 +1,104 @@
+/**
+ * Turns generated surfaces into training batches: flips and turns, captions, which pairs are true, patch targets.
+ * Surfaces are made once into a pool that a seed reproduces, then drawn from it again and again.
+ */
+import type { ModelConfig } from "@kenpin/clip";
+import type { Random } from "@kenpin/stats";
+import { createRandom } from "@kenpin/stats";
+import type { Field } from "./field.ts";
+import { type Caption, captionOf, isTrueOf, type Surface, surfaceStream } from "./generate.ts";
+
+type Stored = Omit<Surface, "planes" | "mask"> & { rgb: Uint8Array; mask: Uint8Array };
+
+export function surfacePool(seed: number, side: number, count: number, onProgress: (done: number) => void): Stored[] {
+  const next = surfaceStream(seed, side);
+  return Array.from({ length: count }, (_, i) => {
+    const { planes, mask, material, defect } = next();
+    if (i % 500 === 0) onProgress(i);
+    const rgb = new Uint8Array(3 * side * side);
+    for (const [c, plane] of planes.rgb.entries()) rgb.set(toBytes(plane), c * side * side);
+    return { rgb, mask: toBytes(mask), material, defect };
+  });
+}
+
+function toBytes(field: Field): Uint8Array {
+  return Uint8Array.from(field, (value) => Math.round(value * 255));
+}
+
+export function batchStream(pool: Stored[], { config, size, seed }: { config: ModelConfig; size: number; seed: number }) {
+  const random = createRandom(seed);
+  let order: Stored[] = [];
+  return () => {
+    const drawn: Stored[] = [];
+    while (drawn.length < size) {
+      if (order.length === 0) order = random.shuffle(pool);
+      drawn.push(order.pop() as Stored);
+    }
+    return toBatch(drawn, config, random);
+  };
+}
+
+function toBatch(drawn: Stored[], config: ModelConfig, random: Random) {
+  const side = config.image.size;
+  const patches = (side / config.image.patch) ** 2;
+  const pixelValues = new Float32Array(drawn.length * 3 * side * side);
+  const patchTargets = new Float32Array(drawn.length * patches);
+  const patchWeights = new Float32Array(drawn.length * patches);
+  for (const [i, { rgb, mask }] of drawn.entries()) {
+    const turn = turning(side, random.int(8));
+    for (let c = 0; c < 3; c++) {
+      const [mean, std] = [config.preprocess.mean[c] as number, config.preprocess.std[c] as number];
+      const to = (i * 3 + c) * side * side;
+      for (let p = 0; p < turn.length; p++) pixelValues[to + p] = ((rgb[c * side * side + (turn[p] as number)] as number) / 255 - mean) / std;
+    }
+    const share = patchShares(turn, mask, side, config.image.patch);
+    patchTargets.set(
+      share.map((value) => Number(value > 0.25)),
+      i * patches,
+    );
+    patchWeights.set(share.map(patchWeight), i * patches);
+  }
+  return { pixelValues, size: drawn.length, ...captionRelations(drawn, random), patchTargets, patchWeights };
+}
+
+/** A patch that is hardly touched teaches nothing sure; touched ones are rare and weigh more. */
+export function patchWeight(share: number): number {
+  if (share > 0.25) return 4;
+  return share < 0.02 ? 1 : 0;
+}
+
+/** Mean of the mask over each patch. */
+function patchShares(turn: Int32Array, mask: Uint8Array, side: number, patch: number): Float32Array {
+  const grid = side / patch;
+  const shares = new Float32Array(grid * grid);
+  for (let p = 0; p < turn.length; p++) {
+    const at = Math.floor(p / side / patch) * grid + Math.floor((p % side) / patch);
+    shares[at] = (shares[at] as number) + (mask[turn[p] as number] as number) / (255 * patch * patch);
+  }
+  return shares;
+}
+
+/** The eight ways to turn and mirror a square: for each pixel, where it comes from. */
+function turning(side: number, kind: number): Int32Array {
+  return Int32Array.from({ length: side * side }, (_, p) => {
+    let [x, y] = [p % side, Math.floor(p / side)];
+    if (kind & 1) x = side - 1 - x;
+    if (kind & 2) y = side - 1 - y;
+    return kind & 4 ? x * side + y : y * side + x;
+  });
+}
+
+function captionRelations(drawn: Stored[], random: Random) {
+  const own = drawn.map((stored) => captionOf(stored, random));
+  const distinct = [...new Map(own.map((caption) => [caption.text, caption])).values()];
+  const positive = new Float32Array(drawn.length * distinct.length);
+  const blocked = new Float32Array(positive.length);
+  for (const [i, stored] of drawn.entries()) {
+    for (const [j, caption] of distinct.entries()) {
+      const at = i * distinct.length + j;
+      if (caption.text === (own[i] as Caption).text) positive[at] = 1;
+      else if (isTrueOf(caption, stored)) blocked[at] = 1;
+    }
+  }
+  return { captions: distinct.map(({ text }) => text), positive, blocked };
+}

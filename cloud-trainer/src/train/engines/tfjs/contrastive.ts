@@ -1,0 +1,90 @@
+/**
+ * The stage `train`: both towers from captioned pictures with masks.
+ *
+ * Loss = symmetric InfoNCE between pictures and distinct captions (captions that are also true are no negatives)
+ *      + patch cross-entropy: each patch against mean bad words minus mean good words, on the masks.
+ * The batch comes from a function, so the engine knows nothing of how pictures are made.
+ */
+import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
+import { loadBackend, type Tensor, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
+import { createImageTower } from "./image-tower.ts";
+import { cosineRate, Lamb } from "./lamb.ts";
+import { normalise, type Weights, weight } from "./layers.ts";
+import { contrastiveLoss, patchLogits, weightedCrossEntropy } from "./losses.ts";
+import { trainStep } from "./objective.ts";
+import { createTextTower } from "./text-tower.ts";
+import { toTensors, toWeights } from "./weights.ts";
+
+export type CaptionedBatch = {
+  /** [B, 3, S, S], normalised. */
+  pixelValues: Float32Array;
+  size: number;
+  /** Distinct captions, and [B, T] relations row by row. */
+  captions: string[];
+  positive: Float32Array;
+  blocked: Float32Array;
+  /** [B·P] share of defect a patch, and its weight in the loss. */
+  patchTargets: Float32Array;
+  patchWeights: Float32Array;
+};
+
+export type ContrastiveOptions = {
+  config: ModelConfig;
+  tensors: ReadonlyMap<string, PlainTensor>;
+  tokenizer: Tokenizer;
+  nextBatch: () => CaptionedBatch;
+  words: { good: string[]; bad: string[] };
+  rate: number;
+  warmup: number;
+  seconds: number;
+  onStep: (step: { step: number; steps: number; loss: number; gradientNorm: number; imagesPerSecond: number; secondsLeft: number }) => void;
+  onCheckpoint?: (tensors: Map<string, PlainTensor>, step: number) => void;
+  checkpointEvery?: number;
+};
+
+export type ContrastiveResult = { tensors: Map<string, PlainTensor>; steps: number; samplesSeen: number; seconds: number; skipped: number; backend: string };
+
+export async function trainContrastive(options: ContrastiveOptions): Promise<ContrastiveResult> {
+  const { tf, name: backend } = await loadBackend();
+  const weights = toWeights(tf, options.tensors);
+  const towers = { image: createImageTower(tf, options.config), text: createTextTower(tf, options.config) };
+  const optimizer = new Lamb(tf, weights);
+  const startedAt = Date.now();
+  const elapsed = () => (Date.now() - startedAt) / 1000;
+  let [step, samplesSeen, skipped, steps] = [0, 0, 0, 0];
+  while (elapsed() < options.seconds) {
+    const batch = options.nextBatch();
+    // The budget is time: the schedule follows the share of it that is spent, whatever this machine's speed.
+    steps = step < 5 ? 1000 : Math.max(step + 1, Math.round((step * options.seconds) / elapsed()));
+    const rate = cosineRate(step, { peak: options.rate, warmup: options.warmup, steps });
+    const result = trainStep(tf, weights, optimizer, rate, () => batchLoss(tf, weights, towers, options, batch));
+    step++;
+    samplesSeen += batch.size;
+    skipped += Number(result.skipped);
+    options.onStep({ step, steps, ...result, imagesPerSecond: samplesSeen / elapsed(), secondsLeft: Math.max(0, options.seconds - elapsed()) });
+    if (options.checkpointEvery && step % options.checkpointEvery === 0) options.onCheckpoint?.(toTensors(weights), step);
+    await new Promise((resume) => setImmediate(resume));
+  }
+  return { tensors: toTensors(weights), steps: step, samplesSeen, seconds: elapsed(), skipped, backend };
+}
+
+type Towers = { image: ReturnType<typeof createImageTower>; text: ReturnType<typeof createTextTower> };
+
+function batchLoss(tf: Tf, weights: Weights, towers: Towers, { config, tokenizer, words }: ContrastiveOptions, batch: CaptionedBatch): Tensor {
+  const side = config.image.size;
+  const { imageEmbeds, patchEmbeds } = towers.image(weights, tf.tensor4d(batch.pixelValues, [batch.size, 3, side, side]) as Tensor4D);
+  const texts = [...batch.captions, ...words.good, ...words.bad];
+  const embedded = towers.text(weights, texts.map(tokenizer.encode));
+  const [captions, good, bad] = tf.split(embedded, [batch.captions.length, words.good.length, words.bad.length], 0) as [Tensor2D, Tensor2D, Tensor2D];
+  const scale = tf.exp(weight(weights, "logit_scale"));
+  const shape: [number, number] = [batch.size, batch.captions.length];
+  const contrast = contrastiveLoss(tf, imageEmbeds, captions, {
+    scale,
+    positive: tf.tensor2d(batch.positive, shape),
+    blocked: tf.tensor2d(batch.blocked, shape),
+  });
+  const directions = { good: normalise(tf, tf.mean(good, 0)), bad: normalise(tf, tf.mean(bad, 0)) };
+  const logits = patchLogits(tf, patchEmbeds, directions, scale);
+  const patches = weightedCrossEntropy(tf, logits, tf.tensor1d(batch.patchTargets), tf.tensor1d(batch.patchWeights));
+  return tf.add(contrast, tf.mul(patches, 2));
+}

@@ -1,0 +1,32 @@
+/**
+ * The losses of training: contrastive over captions, and per patch on masks.
+ * Embeddings have length 1; `scale` is exp(logit_scale), clamped to 100 as the released recipe does.
+ */
+import type { Tensor, Tensor2D, Tf } from "./backend.ts";
+
+/**
+ * Symmetric InfoNCE (Oord et al. 2018; Radford et al. 2021) over B images and T distinct captions.
+ * `positive` [B, T] has 1 where the caption was written for the image; `blocked` [B, T] has 1 where another caption is
+ * also true of it: such pairs are neither positives nor negatives.
+ */
+export function contrastiveLoss(tf: Tf, image: Tensor2D, text: Tensor2D, { scale, positive, blocked }: { scale: Tensor; positive: Tensor2D; blocked: Tensor2D }): Tensor {
+  const logits = tf.sub(tf.mul(tf.matMul(image, text, false, true), scale), tf.mul(blocked, 1e4)) as Tensor2D;
+  const oneWay = (scores: Tensor2D, target: Tensor2D) => {
+    const share = tf.div(target, tf.maximum(tf.sum(target, 1, true), 1));
+    return tf.neg(tf.mean(tf.sum(tf.mul(tf.logSoftmax(scores), share), 1)));
+  };
+  return tf.mul(tf.add(oneWay(logits, positive), oneWay(tf.transpose(logits) as Tensor2D, tf.transpose(positive) as Tensor2D)), 0.5);
+}
+
+/** Patch logit: scale · (cos to the bad direction − cos to the good one). [M, D] → [M]. */
+export function patchLogits(tf: Tf, patches: Tensor2D, directions: { good: Tensor; bad: Tensor }, scale: Tensor): Tensor {
+  const difference = tf.reshape(tf.sub(directions.bad, directions.good), [-1, 1]) as Tensor2D;
+  return tf.mul(tf.reshape(tf.matMul(patches, difference), [-1]), scale);
+}
+
+/** Cross-entropy of logits against targets in [0, 1], weighted; weights of zero leave a case out. */
+export function weightedCrossEntropy(tf: Tf, logits: Tensor, targets: Tensor, weights: Tensor): Tensor {
+  // max(x, 0) − x·t + log(1 + exp(−|x|))
+  const loss = tf.add(tf.sub(tf.relu(logits), tf.mul(logits, targets)), tf.log1p(tf.exp(tf.neg(tf.abs(logits)))));
+  return tf.div(tf.sum(tf.mul(loss, weights)), tf.maximum(tf.sum(weights), 1e-6));
+}
