@@ -1,0 +1,3 @@
+export type { FrameStats, Inspection } from "./inspection.ts";
+export { embedTexts, type Inspector, type InspectorOptions, proveGolden, startInspector } from "./inspector.ts";
+export * from "./score.ts";

@@ -1,0 +1,166 @@
+/**
+ * Inspects one frame: decode → tiles → image tower → words and memory bank → score, map, regions.
+ * Runs inside the worker. In: image bytes. Out: an Inspection, and the heat map when asked for.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { decodeImage, type RgbImage, type Tiles, tileFrame } from "@kenpin/clip";
+import { BundleManifest, parseAtDoor, PromptSet, type Region } from "@kenpin/schema";
+import { regionsOf, stitch } from "./anomaly-map.ts";
+import { drawHeatMap } from "./heat-map.ts";
+import { coreset } from "./memory-bank.ts";
+import { type BankDistance, fuse, meanOf, meanOfTop, momentsOf, promptDirections, rawText, type ReferenceStats, wordLogits } from "./score.ts";
+import { openModel, PROVIDER } from "./session.ts";
+
+export type FrameStats = { mean: number; contrast: number; sharpness: number };
+export type Inspection = {
+  width: number;
+  height: number;
+  score: number;
+  textLogit: number;
+  bankZ: number | null;
+  prompt: string;
+  regions: Region[];
+  stats: FrameStats;
+  ms: { decode: number; preprocess: number; infer: number; map: number };
+};
+
+type Seen = { image: RgbImage; tiles: Tiles; patchLogits: Float32Array; tokens: Float32Array | null; text: number; ms: Inspection["ms"] };
+
+export async function openInspection(bundleDir: string, threads?: number) {
+  const manifest = parseAtDoor(BundleManifest, await readJson(join(bundleDir, "manifest.json")), "manifest.json");
+  const prompts = parseAtDoor(PromptSet, await readJson(join(bundleDir, "prompts.json")), "prompts.json");
+  const vision = await openModel(await readFile(join(bundleDir, "vision.onnx")), "vision.onnx", threads);
+  const nearest = await openModel(await readFile(join(bundleDir, "nearest.onnx")), "nearest.onnx", threads);
+  const directions = promptDirections(prompts);
+  const { preprocess, scoring } = manifest;
+  let bank: Float32Array | null = null;
+  let tokenDim = 0;
+  let references: ReferenceStats | null = null;
+
+  const see = async (bytes: Uint8Array): Promise<Seen> => {
+    const clock = stopwatch();
+    const image = await decodeImage(bytes);
+    const decode = clock();
+    const tiles = await tileFrame(image, preprocess);
+    const prepare = clock();
+    const side = preprocess.tilePx;
+    const out = await vision.run({ pixel_values: { data: tiles.pixelValues, dims: [tiles.count, 3, side, side] } });
+    const patchLogits = wordLogits(out["patch_embeds"] as Float32Array, directions);
+    const text = rawText(patchLogits, wordLogits(out["image_embeds"] as Float32Array, directions), scoring);
+    const tokens = out["patch_tokens"] ?? null;
+    if (tokens) tokenDim = tokens.length / patchLogits.length;
+    return { image, tiles, patchLogits, tokens, text, ms: { decode, preprocess: prepare, infer: clock(), map: 0 } };
+  };
+
+  const distances = async (tokens: Float32Array, against: Float32Array): Promise<Float32Array> => {
+    const out = await nearest.run({
+      tokens: { data: tokens, dims: [tokens.length / tokenDim, tokenDim] },
+      bank: { data: against, dims: [against.length / tokenDim, tokenDim] },
+    });
+    return out["distance"] as Float32Array;
+  };
+
+  /** Replaces the bank: the references' own statistics come from folds whose frames the fold's bank has not seen. */
+  const teach = async (frames: Uint8Array[]): Promise<number> => {
+    const seen: Seen[] = [];
+    for (const frame of frames) seen.push(await see(frame));
+    const kept = seen.filter((one) => one.tokens !== null);
+    if (kept.length < 2) {
+      bank = null;
+      references = null;
+      return 0;
+    }
+    const folds = Math.min(5, kept.length);
+    const outside: BankDistance[] = [];
+    for (let fold = 0; fold < folds; fold++) {
+      const others = coreset(joinTokens(kept.filter((_, i) => i % folds !== fold)), tokenDim);
+      for (const [i, one] of kept.entries()) if (i % folds === fold) outside.push(summary(await distances(one.tokens as Float32Array, others), scoring.topRatio));
+    }
+    bank = coreset(joinTokens(kept), tokenDim);
+    references = {
+      text: momentsOf(kept.map(({ text }) => text)),
+      bankMean: momentsOf(outside.map(({ mean }) => mean)),
+      bankTop: momentsOf(outside.map(({ top }) => top)),
+    };
+    return kept.length;
+  };
+
+  const inspect = async (bytes: Uint8Array, withMap: boolean): Promise<{ inspection: Inspection; map: Uint8Array }> => {
+    const seen = await see(bytes);
+    const clock = stopwatch();
+    const far = bank && seen.tokens ? await distances(seen.tokens, bank) : null;
+    const { score, bankZ } = fuse(seen.text, far && summary(far, scoring.topRatio), references, scoring);
+    seen.ms.infer += clock();
+    const heat = seen.patchLogits.map((value) => scoring.textScale * value + scoring.textBias);
+    const map = stitch(heat, seen.tiles, preprocess.tilePx);
+    const { width, height } = seen.image;
+    const inspection: Inspection = {
+      width,
+      height,
+      score,
+      textLogit: seen.text,
+      bankZ,
+      prompt: (seen.text > 0 ? prompts.bad[0] : prompts.good[0]) as string,
+      regions: regionsOf(map, 0, seen.tiles.scale),
+      stats: frameStats(seen.image),
+      ms: seen.ms,
+    };
+    const png = withMap ? await drawHeatMap(map, { width, height, low: -1, high: 4 }) : new Uint8Array();
+    seen.ms.map = clock();
+    return { inspection, map: png };
+  };
+
+  return { provider: PROVIDER, precision: manifest.precision, teach, inspect };
+}
+
+function summary(distances: Float32Array, topRatio: number): BankDistance {
+  return { mean: meanOf(distances), top: meanOfTop(distances, topRatio) };
+}
+
+function joinTokens(seen: Seen[]): Float32Array {
+  const out = new Float32Array(seen.reduce((sum, { tokens }) => sum + (tokens?.length ?? 0), 0));
+  let at = 0;
+  for (const { tokens } of seen) {
+    if (!tokens) continue;
+    out.set(tokens, at);
+    at += tokens.length;
+  }
+  return out;
+}
+
+/** Mean and deviation of brightness, and mean absolute Laplacian, in [0, 255]: what black and blurred frames lack. */
+function frameStats({ width, height, data }: RgbImage): FrameStats {
+  let [sum, squares, edges, edgeCount] = [0, 0, 0, 0];
+  const green = (x: number, y: number) => data[(y * width + x) * 3 + 1] as number;
+  const stride = Math.max(1, Math.floor(Math.sqrt((width * height) / 65_536)));
+  let count = 0;
+  for (let y = 0; y < height; y += stride) {
+    for (let x = 0; x < width; x += stride) {
+      const value = green(x, y);
+      sum += value;
+      squares += value * value;
+      count++;
+      if (x === 0 || y === 0 || x === width - 1 || y === height - 1) continue;
+      edges += Math.abs(4 * value - green(x - 1, y) - green(x + 1, y) - green(x, y - 1) - green(x, y + 1));
+      edgeCount++;
+    }
+  }
+  const mean = sum / count;
+  return { mean, contrast: Math.sqrt(Math.max(0, squares / count - mean * mean)), sharpness: edges / Math.max(1, edgeCount) };
+}
+
+/** Milliseconds since it was last asked. */
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const passed = now - last;
+    last = now;
+    return Math.max(0, passed);
+  };
+}
+
+async function readJson(file: string): Promise<unknown> {
+  return JSON.parse(await readFile(file, "utf8"));
+}

@@ -1,0 +1,140 @@
+/**
+ * The parent's side of an inspector: starts the worker process, asks, and stays alive whatever happens to it.
+ * A worker that crashes, hangs or talks nonsense is ended, and what it had in hand fails with `inspector-failed`.
+ */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { type BundleManifest, KenpinError } from "@kenpin/schema";
+import type { Inspection } from "./inspection.ts";
+import { encodeMessage, type Message, messageReader } from "./protocol.ts";
+
+export type InspectorOptions = { bundleDir: string; threads?: number | undefined; timeoutMs?: number };
+export type Inspector = {
+  provider: string;
+  precision: "fp32" | "fp16" | "int8";
+  pid: number;
+  inspect: (frame: Uint8Array, options?: { map?: boolean }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
+  /** Replaces the memory bank by these good frames; answers how many it holds. */
+  teach: (frames: Uint8Array[]) => Promise<number>;
+  /** Settles when the worker is gone, for whatever reason. */
+  ended: Promise<void>;
+  close: () => Promise<void>;
+};
+
+/** A frame that takes longer than this hangs; the worker is ended. */
+const TIMEOUT_MS = 30_000;
+const TEACH_TIMEOUT_MS = 300_000;
+const ORIGIN = import.meta.filename;
+
+export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_MS }: InspectorOptions): Promise<Inspector> {
+  const worker = startWorker();
+  try {
+    const opened = (await worker.ask({ op: "open", bundleDir, threads }, [], timeoutMs)).result as Pick<Inspector, "provider" | "precision">;
+    return {
+      ...opened,
+      pid: worker.pid,
+      inspect: async (frame, { map = false } = {}) => {
+        const { result, body } = await worker.ask({ op: "inspect", map }, [frame], timeoutMs);
+        return { inspection: result as Inspection, map: body };
+      },
+      teach: async (frames) => {
+        const { result } = await worker.ask({ op: "teach", sizes: frames.map((frame) => frame.length) }, frames, TEACH_TIMEOUT_MS);
+        return (result as { references: number }).references;
+      },
+      ended: worker.ended,
+      close: worker.close,
+    };
+  } catch (error) {
+    await worker.close();
+    throw error;
+  }
+}
+
+/** Embeds token rows with a text tower in a worker of its own, which ends with the answer. */
+export async function embedTexts({ textModel, inputIds }: { textModel: string; inputIds: Int32Array[] }): Promise<Float32Array[]> {
+  const worker = startWorker();
+  try {
+    const { result } = await worker.ask({ op: "embed-text", textModel, inputIds: inputIds.map((row) => [...row]) }, [], TIMEOUT_MS);
+    return (result as number[][]).map((row) => Float32Array.from(row));
+  } finally {
+    await worker.close();
+  }
+}
+
+/** Runs the bundle's golden images; the first that strays past its tolerance is the reason for a refusal. */
+export async function proveGolden(inspector: Inspector, bundleDir: string, { golden }: BundleManifest): Promise<{ ok: true } | { ok: false; reason: string }> {
+  for (const { file, score, tolerance } of golden) {
+    const { inspection } = await inspector.inspect(await readFile(join(bundleDir, file)));
+    if (!(Math.abs(inspection.score - score) <= tolerance)) {
+      return { ok: false, reason: `golden image ${file} scored ${inspection.score.toFixed(4)}, expected ${score.toFixed(4)} ± ${tolerance}` };
+    }
+  }
+  return { ok: true };
+}
+
+type Answer = { result: unknown; body: Uint8Array };
+type Waiting = { resolve: (answer: Answer) => void; reject: (error: Error) => void; timer: NodeJS.Timeout };
+
+function startWorker() {
+  const child = spawnWorker();
+  const waiting = new Map<number, Waiting>();
+  let nextId = 1;
+  let stderr = "";
+  const fail = (why: string) => {
+    for (const { reject, timer } of waiting.values()) {
+      clearTimeout(timer);
+      reject(new KenpinError("inspector-failed", `the inspector ${why}${stderr ? `: ${stderr.trim().split("\n").at(-1)}` : ""}`));
+    }
+    waiting.clear();
+  };
+  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  void ended.then(() => fail("process ended"));
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr = (stderr + chunk.toString("utf8")).slice(-2000);
+  });
+  const settle = ({ header, body }: Message) => {
+    const asked = waiting.get(header.id);
+    if (!asked) return;
+    waiting.delete(header.id);
+    clearTimeout(asked.timer);
+    const error = header["error"] as { code: string; message: string } | undefined;
+    if (error) asked.reject(new KenpinError(error.code, error.message));
+    else asked.resolve({ result: header["result"], body });
+  };
+  const read = messageReader(settle);
+  child.stdout.on("data", (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch {
+      child.kill("SIGKILL");
+    }
+  });
+  child.stdin.on("error", () => fail("stopped listening"));
+
+  const ask = (request: Record<string, unknown>, bodies: Uint8Array[], timeoutMs: number) =>
+    new Promise<Answer>((resolve, reject) => {
+      const id = nextId++;
+      const timer = setTimeout(() => {
+        child.kill("SIGKILL");
+        fail(`did not answer within ${timeoutMs / 1000} s`);
+      }, timeoutMs);
+      waiting.set(id, { resolve, reject, timer });
+      if (child.exitCode !== null || child.signalCode !== null) fail("is not running");
+      else child.stdin.write(encodeMessage({ header: { id, ...request }, body: Buffer.concat(bodies) }));
+    });
+  const close = async () => {
+    child.stdin.end();
+    const patience = setTimeout(() => child.kill("SIGKILL"), 2000);
+    await ended;
+    clearTimeout(patience);
+  };
+  return { pid: child.pid ?? 0, ask, ended, close };
+}
+
+function spawnWorker(): ChildProcessByStdio<Writable, Readable, Readable> {
+  // The same file ending as this one: source while developing, compiled when installed.
+  const file = ORIGIN.replace(/inspector\.(ts|js)$/, "worker.$1");
+  return spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file], { stdio: ["pipe", "pipe", "pipe"] });
+}

@@ -1,0 +1,83 @@
+/**
+ * From similarities to one defect score; the trainer chooses its thresholds with these very functions.
+ * Words: each patch against the mean direction of bad prompts minus that of good ones. Bank: distance to good patches, in
+ * deviations of the good references. See `Scoring` in the bundle's manifest for the formula. Pure.
+ */
+import type { PromptSet, Scoring } from "@kenpin/schema";
+
+export type Directions = { difference: Float32Array; logitScale: number };
+/** The good references' own values, left out one frame at a time. */
+export type ReferenceStats = { text: Moments; bankMean: Moments; bankTop: Moments };
+export type Moments = { mean: number; deviation: number };
+export type BankDistance = { mean: number; top: number };
+
+/** Normalised mean of the bad prompts' embeddings minus that of the good ones. */
+export function promptDirections({ good, bad, dim, embeddings, logitScale }: PromptSet): Directions {
+  const direction = (from: number, count: number) => {
+    const sum = new Float32Array(dim);
+    for (let row = from; row < from + count; row++) {
+      for (let i = 0; i < dim; i++) sum[i] = (sum[i] as number) + (embeddings[row * dim + i] as number);
+    }
+    const length = Math.hypot(...sum) || 1;
+    return sum.map((value) => value / length);
+  };
+  const goodDirection = direction(0, good.length);
+  const badDirection = direction(good.length, bad.length);
+  return { difference: badDirection.map((value, i) => value - (goodDirection[i] as number)), logitScale };
+}
+
+/** One logit a row: logit scale · (cos to bad − cos to good). Positive means bad. */
+export function wordLogits(embeds: Float32Array, { difference, logitScale }: Directions): Float32Array {
+  const dim = difference.length;
+  const out = new Float32Array(embeds.length / dim);
+  for (let row = 0; row < out.length; row++) {
+    let sum = 0;
+    for (let i = 0, at = row * dim; i < dim; i++, at++) sum += (embeds[at] as number) * (difference[i] as number);
+    out[row] = sum * logitScale;
+  }
+  return out;
+}
+
+/** Mean of the highest `ratio` of the values, of one at least. */
+export function meanOfTop(values: Float32Array, ratio: number): number {
+  const sorted = Float32Array.from(values).sort();
+  const count = Math.max(1, Math.round(values.length * ratio));
+  let sum = 0;
+  for (let i = sorted.length - count; i < sorted.length; i++) sum += sorted[i] as number;
+  return sum / count;
+}
+
+export function meanOf(values: Float32Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum / values.length;
+}
+
+export function momentsOf(values: number[]): Moments {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1);
+  return { mean, deviation: Math.sqrt(variance) };
+}
+
+/** Raw text value of a frame: its hottest patches and its tiles' image logits, before scale and bias. */
+export function rawText(patchLogits: Float32Array, imageLogits: Float32Array, { topRatio, imageWeight }: Scoring): number {
+  return (1 - imageWeight) * meanOfTop(patchLogits, topRatio) + imageWeight * meanOf(imageLogits);
+}
+
+/** The frame's score in [0, 1]; `bank` and `references` are null while only words decide. */
+export function fuse(text: number, bank: BankDistance | null, references: ReferenceStats | null, scoring: Scoring): { score: number; bankZ: number | null } {
+  const textLogit = scoring.textScale * text + scoring.textBias;
+  if (!bank || !references) return { score: sigmoid(textLogit), bankZ: null };
+  const bankZ = Math.max(deviations(bank.mean, references.bankMean), deviations(bank.top, references.bankTop));
+  const fromText = scoring.recentreText ? scoring.bankScale * (deviations(text, references.text) - scoring.bankCut) : textLogit;
+  const fromBank = scoring.bankScale * (bankZ - scoring.bankCut);
+  return { score: sigmoid((1 - scoring.bankWeight) * fromText + scoring.bankWeight * fromBank), bankZ };
+}
+
+function deviations(value: number, { mean, deviation }: Moments): number {
+  return (value - mean) / Math.max(deviation, 1e-6);
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}

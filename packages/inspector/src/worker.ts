@@ -1,0 +1,63 @@
+/**
+ * The inspector's process: reads requests on stdin, answers on stdout, one at a time; see protocol.ts.
+ * It ends when its stdin does, so it never outlives the agent that started it.
+ */
+import { readFile } from "node:fs/promises";
+import { errorLine, KenpinError } from "@kenpin/schema";
+import { openInspection } from "./inspection.ts";
+import { encodeMessage, type Header, type Message, messageReader } from "./protocol.ts";
+import { openModel } from "./session.ts";
+
+let inspection: Awaited<ReturnType<typeof openInspection>> | null = null;
+let turn: Promise<void> = Promise.resolve();
+
+process.stdin.on(
+  "data",
+  messageReader((message) => {
+    turn = turn.then(() => answer(message));
+  }),
+);
+process.stdin.on("end", () => process.exit(0));
+
+async function answer({ header, body }: Message): Promise<void> {
+  try {
+    const { result, body: out } = await perform(header, body);
+    process.stdout.write(encodeMessage({ header: { id: header.id, ok: true, result }, body: out ?? new Uint8Array() }));
+  } catch (error) {
+    const code = error instanceof KenpinError ? error.code : "inspector-failed";
+    const message = error instanceof KenpinError ? error.message : errorLine(error);
+    process.stdout.write(encodeMessage({ header: { id: header.id, error: { code, message } }, body: new Uint8Array() }));
+  }
+}
+
+async function perform(header: Header, body: Uint8Array): Promise<{ result: unknown; body?: Uint8Array }> {
+  if (header["op"] === "embed-text") return { result: await embedTexts(header) };
+  if (header["op"] === "open") {
+    inspection = await openInspection(String(header["bundleDir"]), header["threads"] as number | undefined);
+    return { result: { provider: inspection.provider, precision: inspection.precision } };
+  }
+  if (!inspection) throw new KenpinError("model-not-ready", "no bundle has been opened in this inspector yet");
+  if (header["op"] === "teach") return { result: { references: await inspection.teach(cut(body, header["sizes"] as number[])) } };
+  if (header["op"] === "inspect") {
+    const { inspection: result, map } = await inspection.inspect(body, header["map"] === true);
+    return { result, body: map };
+  }
+  throw new KenpinError("unknown-operation", `the inspector knows no operation "${String(header["op"])}"`);
+}
+
+/** Rows of text embeddings, one array each. */
+async function embedTexts(header: Header): Promise<number[][]> {
+  const model = await openModel(await readFile(String(header["textModel"])), "text.onnx");
+  const rows = header["inputIds"] as number[][];
+  const ids = BigInt64Array.from(rows.flat().map(BigInt));
+  const out = await model.run({ input_ids: { data: ids, dims: [rows.length, rows[0]?.length ?? 0] } });
+  await model.release();
+  const embeds = out["text_embeds"] as Float32Array;
+  const dim = embeds.length / rows.length;
+  return rows.map((_, i) => [...embeds.subarray(i * dim, (i + 1) * dim)]);
+}
+
+function cut(body: Uint8Array, sizes: number[]): Uint8Array[] {
+  let at = 0;
+  return sizes.map((size) => body.subarray(at, (at += size)));
+}
