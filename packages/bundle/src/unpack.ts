@@ -1,0 +1,129 @@
+/**
+ * Unpacks a bundle only as far as it has been proven, in this order: sizes, key list by the pinned root, manifest by one
+ * of its keys, expiry, release, agent version, then each file against its digest while it is written into a fresh folder.
+ * The folder gets its name only when all of it stood; anything else leaves nothing behind.
+ */
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createHash } from "node:crypto";
+import { BundleManifest, KenpinError, parseAtDoor } from "@kenpin/schema";
+import { extract, type Headers } from "tar-stream";
+import { claimedKeyId, parseJson, trustedKeys, verify } from "./keys.ts";
+import { sha256 } from "./pack.ts";
+
+export type UnpackOptions = {
+  tar: string;
+  outDir: string;
+  rootKey: string;
+  now: Date;
+  /** The highest release this device ever ran; an older one is refused. */
+  newestRelease: number;
+  agentVersion: string;
+  limits?: { tarBytes: number };
+};
+
+/** Generous for a CPU model with all its golden images; a full disk is worse than a refused bundle. */
+const TAR_LIMIT_BYTES = 2 * 1024 ** 3;
+const SMALL_LIMIT_BYTES = 1024 * 1024;
+const HEAD = ["keys.jws", "manifest.jws", "manifest.json"];
+
+export async function unpackBundle(options: UnpackOptions): Promise<{ manifest: BundleManifest; digest: string }> {
+  const { size } = await stat(options.tar);
+  const limit = options.limits?.tarBytes ?? TAR_LIMIT_BYTES;
+  if (size > limit) throw refusal("bundle-too-large", `it has ${size} bytes, at most ${limit} are taken`);
+  const fresh = `${options.outDir}.unproven`;
+  await rm(fresh, { recursive: true, force: true });
+  await mkdir(fresh, { recursive: true });
+  try {
+    const proven = await unpackInto(fresh, options);
+    await rm(options.outDir, { recursive: true, force: true });
+    await rename(fresh, options.outDir);
+    return proven;
+  } catch (error) {
+    await rm(fresh, { recursive: true, force: true });
+    if (error instanceof KenpinError) throw error;
+    throw new KenpinError("bundle-broken", `the bundle was refused: ${(error as Error).message}; fetch it again`, { cause: error });
+  }
+}
+
+async function unpackInto(folder: string, options: UnpackOptions): Promise<{ manifest: BundleManifest; digest: string }> {
+  const head = new Map<string, Buffer>();
+  let proven: { manifest: BundleManifest; digest: string } | null = null;
+  const missing = new Set<string>();
+  const tar = extract();
+  const reading = pipeline(createReadStream(options.tar), tar);
+  reading.catch(() => undefined); // the loop below sees the same error
+  for await (const entry of tar) {
+    const { header } = entry as { header: Headers };
+    if (header.type !== "file") throw refusal("bundle-broken", `it holds ${header.name}, which is no plain file`);
+    if (head.size < HEAD.length) {
+      if (header.name !== HEAD[head.size]) throw refusal("bundle-broken", `its entry ${head.size + 1} is ${header.name}, expected ${HEAD[head.size]}`);
+      head.set(header.name, await readSmall(entry, header));
+      if (head.size === HEAD.length) {
+        proven = await prove(head, options);
+        for (const name of Object.keys(proven.manifest.files)) missing.add(name);
+        for (const [name, data] of head) await writeFile(join(folder, name), data);
+      }
+      continue;
+    }
+    if (!proven || !missing.delete(header.name)) throw refusal("bundle-broken", `it holds ${header.name}, which its manifest does not list or lists once only`);
+    await writeProven(entry, header, join(folder, header.name), proven.manifest);
+  }
+  await reading;
+  if (!proven) throw refusal("bundle-broken", "it ends before its manifest");
+  if (missing.size > 0) throw refusal("bundle-broken", `it lacks ${[...missing].join(", ")}`);
+  return proven;
+}
+
+async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, agentVersion }: UnpackOptions) {
+  const manifestBytes = head.get("manifest.json") as Buffer;
+  const keys = await trustedKeys((head.get("keys.jws") as Buffer).toString("utf8"), rootKey, now);
+  const jws = (head.get("manifest.jws") as Buffer).toString("utf8");
+  const key = keys.get(claimedKeyId(jws));
+  if (!key) throw refusal("signature-invalid", "its signing key is not named by the root key this device pins, or has run out");
+  const [protectedHeader, , signature] = jws.split(".");
+  await verify(`${protectedHeader}.${manifestBytes.toString("base64url")}.${signature}`, key, "bundle's manifest");
+  const manifest = parseAtDoor(BundleManifest, parseJson(manifestBytes), "manifest.json");
+  if (manifest.keyId !== claimedKeyId(jws)) throw refusal("signature-invalid", "its manifest names another key than the one that signed it");
+  if (new Date(manifest.expiresAt) <= now) throw refusal("bundle-expired", `it ran out on ${manifest.expiresAt}; ask the hub for a newer one`);
+  if (manifest.release < newestRelease) throw refusal("bundle-downgrade", `its release ${manifest.release} is older than ${newestRelease}, which ran here`);
+  if (compareVersions(manifest.minAgentVersion, agentVersion) > 0) {
+    throw refusal("agent-too-old", `it needs agent ${manifest.minAgentVersion} or newer, this is ${agentVersion}`);
+  }
+  return { manifest, digest: sha256(manifestBytes) };
+}
+
+async function writeProven(entry: NodeJS.ReadableStream, header: Headers, file: string, manifest: BundleManifest): Promise<void> {
+  const expected = manifest.files[header.name] as { sha256: string; bytes: number };
+  if (header.size !== expected.bytes) throw refusal("bundle-digest-mismatch", `${header.name} has ${header.size} bytes, its manifest says ${expected.bytes}`);
+  await mkdir(dirname(file), { recursive: true });
+  const hash = createHash("sha256");
+  const meter = new Transform({
+    transform(chunk, _encoding, done) {
+      hash.update(chunk);
+      done(null, chunk);
+    },
+  });
+  await pipeline(entry, meter, createWriteStream(file, { flush: true }));
+  if (hash.digest("hex") !== expected.sha256) throw refusal("bundle-digest-mismatch", `${header.name} is not the file its manifest was signed for`);
+}
+
+async function readSmall(entry: AsyncIterable<Buffer>, { name, size = 0 }: Headers): Promise<Buffer> {
+  if (size > SMALL_LIMIT_BYTES) throw refusal("bundle-too-large", `${name} has ${size} bytes`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of entry) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) => version.split(".").map(Number)) as [number[], number[]];
+  for (let i = 0; i < 3; i++) if ((left[i] ?? 0) !== (right[i] ?? 0)) return (left[i] ?? 0) - (right[i] ?? 0);
+  return 0;
+}
+
+function refusal(code: string, why: string): KenpinError {
+  return new KenpinError(code, `the bundle was refused: ${why}`);
+}

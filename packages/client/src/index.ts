@@ -1,0 +1,1 @@
+export { createHubClient, type HubClient } from "./hub-client.ts";
