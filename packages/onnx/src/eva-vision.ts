@@ -1,139 +1,159 @@
 /**
- * The image tower of EVA-02's B and L kind (arXiv 2303.11331) as an ONNX graph.
+ * The image towers of the EVA-CLIP family (arXiv 2303.15389, 2303.11331) as an ONNX graph.
  *
  * In: `pixel_values` [n, 3, S, S]. Out: `image_embeds` [n, D], `patch_embeds` [n, P, D] (every patch token through the
  * final norm and head) and `patch_tokens` [n, P, L·W] (the tokens after the given blocks, for a memory bank); all of
  * length 1. Positions, rotary angles and the attention scale are constants; the class token enters with its position.
  */
 import type { ModelConfig } from "@kenpin/clip";
-import { KenpinError } from "@kenpin/schema";
+import { attend, exactGelu, type Flavour, linear, norm, product, silu } from "./blocks.ts";
 import { Graph, type Value } from "./graph.ts";
-import { halvesTogether, joined, scaled, take, transposed, type Weights } from "./weights.ts";
+import type { Model } from "./model.ts";
+import { addedInFront, halvesTogether, joined, part, scaled, type Take, tensorsOf, type Weight, type Weights, zeros } from "./weights.ts";
 
-export type VisionGraphOptions = { config: ModelConfig; weights: Weights; layers: number[] };
+export type VisionModelOptions = {
+  config: ModelConfig;
+  /** Blocks, from 0, whose tokens become `patch_tokens`. */
+  layers?: number[];
+  patchEmbeds?: boolean;
+  flavour?: Flavour;
+};
+export type VisionGraphOptions = VisionModelOptions & { weights: Weights };
+
+type Tower = { graph: Graph; take: Take; flavour: Flavour; image: ModelConfig["image"]; tokens: number };
+type Rotary = { cos: Value; sin: Value };
 
 const TRUNK = "visual.trunk.";
 
-export function visionGraph({ config, weights, layers }: VisionGraphOptions): Uint8Array {
+export function visionGraph({ weights, ...options }: VisionGraphOptions): Uint8Array {
+  return visionModel(options).encode(weights);
+}
+
+export function visionModel({ config, layers = [], patchEmbeds = true, flavour = "portable" }: VisionModelOptions): Model {
   const { image, embedDim } = config;
-  if (image.mlp !== "swiglu" || !image.subNorm || image.norm !== "pre") {
-    throw new KenpinError("unsupported-block", `${config.name}: this writer knows EVA-02's B and L kind of block only`);
-  }
-  const graph = new Graph();
   const tokens = (image.size / image.patch) ** 2 + 1;
-  let x = patchTokens(graph, config, weights);
-  const rotary = image.rotary ? rotaryConstants(graph, image) : null;
+  const tower: Tower = { graph: new Graph(), take: tensorsOf(config), flavour, image, tokens };
+  const { graph, take } = tower;
+  const normed = (name: string, x: Value) => norm(graph, take, name, x, image.normEps);
+  let x = patchTokens(tower);
+  const rotary = image.rotary ? rotaryConstants(tower) : null;
   const kept: Value[] = [];
   for (let i = 0; i < image.depth; i++) {
     const block = `${TRUNK}blocks.${i}.`;
-    x = graph.op("Add", [
-      x,
-      attention(graph, config, weights, `${block}attn.`, norm(graph, weights, `${block}norm1`, x, image.normEps), rotary),
-    ]);
-    x = graph.op("Add", [x, mlp(graph, config, weights, `${block}mlp.`, norm(graph, weights, `${block}norm2`, x, image.normEps))]);
+    const pre = image.norm === "pre";
+    const mixed = attention(tower, `${block}attn.`, pre ? normed(`${block}norm1`, x) : x, rotary);
+    x = graph.op("Add", [x, pre ? mixed : normed(`${block}norm1`, mixed)]);
+    const thought = mlp(tower, `${block}mlp.`, pre ? normed(`${block}norm2`, x) : x);
+    x = graph.op("Add", [x, pre ? thought : normed(`${block}norm2`, thought)]);
     if (layers.includes(i)) kept.push(graph.normalise(graph.slice(x, 1, 1, tokens)));
   }
-  const out = graph.normalise(linear(graph, weights, `${TRUNK}head`, norm(graph, weights, `${TRUNK}norm`, x, image.normEps)));
-  const input: (number | string)[] = ["n"];
-  graph.output("image_embeds", graph.reshape(graph.slice(out, 1, 0, 1), [0, embedDim]), [...input, embedDim]);
-  graph.output("patch_embeds", graph.slice(out, 1, 1, tokens), [...input, tokens - 1, embedDim]);
+  const last = patchEmbeds ? x : graph.slice(x, 1, 0, 1);
+  const out = graph.normalise(linear(graph, take, `${TRUNK}head`, normed(`${TRUNK}norm`, last)));
+  const first = patchEmbeds ? graph.slice(out, 1, 0, 1) : out;
+  graph.output("image_embeds", graph.reshape(first, [0, embedDim]), ["n", embedDim]);
+  if (patchEmbeds) graph.output("patch_embeds", graph.slice(out, 1, 1, tokens), ["n", tokens - 1, embedDim]);
   if (kept.length > 0) {
     const all = kept.length === 1 ? (kept[0] as Value) : graph.normalise(graph.op("Concat", kept, { axis: 2 }));
-    graph.output("patch_tokens", all, [...input, tokens - 1, kept.length * image.width]);
+    graph.output("patch_tokens", all, ["n", tokens - 1, kept.length * image.width]);
   }
-  return graph.encode(config.name);
+  return graph.finish(config.name);
 }
 
-function patchTokens(graph: Graph, { image }: ModelConfig, weights: Weights): Value {
+function patchTokens({ graph, take, image, tokens }: Tower): Value {
   const { size, patch, width } = image;
   const grid = size / patch;
   const pixels = graph.input("pixel_values", "float", ["n", 3, size, size]);
   const split = graph.transpose(graph.reshape(pixels, [0, 3, grid, patch, grid, patch]), [0, 2, 4, 1, 3, 5]);
   const rows = graph.reshape(split, [0, grid * grid, 3 * patch * patch]);
-  const embedded = linear(graph, weights, `${TRUNK}patch_embed.proj`, rows);
+  const embedded = linear(graph, take, `${TRUNK}patch_embed.proj`, rows);
   // A zero row in front; the first position carries the class token, so no shape has to be expanded to the batch.
   const padded = graph.op("Pad", [embedded, graph.integers([0, 1, 0, 0, 0, 0])]);
-  const positions = Float32Array.from(take(weights, `${TRUNK}pos_embed`));
-  const cls = take(weights, `${TRUNK}cls_token`);
-  for (let i = 0; i < width; i++) positions[i] = (positions[i] as number) + (cls[i] as number);
-  return graph.op("Add", [padded, graph.weights(positions, [1, grid * grid + 1, width])]);
+  const positions = addedInFront(take(`${TRUNK}pos_embed`), take(`${TRUNK}cls_token`));
+  return graph.op("Add", [padded, graph.weight(positions, [1, tokens, width])]);
 }
 
-type Rotary = { cos: Value; sin: Value };
-
-function attention(graph: Graph, { image }: ModelConfig, weights: Weights, name: string, x: Value, rotary: Rotary | null): Value {
+function attention(tower: Tower, name: string, x: Value, rotary: Rotary | null): Value {
+  const { graph, take, flavour, image, tokens } = tower;
   const { width, headDim } = image;
   const heads = width / headDim;
-  const tokens = (image.size / image.patch) ** 2 + 1;
-  const order = (data: Float32Array) => (rotary ? halvesTogether(data, width, headDim) : data);
-  const scale = headDim ** -0.5;
-  const kernel = joined([
-    scaled(order(take(weights, `${name}q_proj.weight`)), scale),
-    order(take(weights, `${name}k_proj.weight`)),
-    take(weights, `${name}v_proj.weight`),
-  ]);
-  const bias = joined([
-    scaled(order(take(weights, `${name}q_proj.bias`)), scale),
-    new Float32Array(width),
-    take(weights, `${name}v_proj.bias`),
-  ]);
-  const product = graph.op("MatMul", [x, graph.weights(transposed(kernel, 3 * width), [width, 3 * width])]);
-  const qkv = graph.reshape(graph.op("Add", [product, graph.weights(bias, [3 * width])]), [0, tokens, 3 * heads, headDim]);
-  const [q, k, v] = graph.split(graph.transpose(qkv, [0, 2, 1, 3]), 1, [heads, heads, heads]) as [Value, Value, Value];
-  const turn = (value: Value) => (rotary ? rotate(graph, value, headDim, rotary) : value);
-  const scores = graph.op("Softmax", [graph.op("MatMul", [turn(q), graph.transpose(turn(k), [0, 1, 3, 2])])], { axis: -1 });
-  const mixed = graph.reshape(graph.transpose(graph.op("MatMul", [scores, v]), [0, 2, 1, 3]), [0, tokens, width]);
-  return linear(graph, weights, `${name}proj`, norm(graph, weights, `${name}norm`, mixed, image.normEps));
+  const qkv = graph.op("Add", [product(graph, qkvKernel(tower, name), x, 3 * width), graph.weight(qkvBias(tower, name), [3 * width])]);
+  const turn = (value: Value, shape: "rows" | "heads") => (rotary ? rotate(tower, value, rotary, shape) : value);
+  const mixed = attend({ graph, flavour, qkv, heads, headDim, tokens, turn, bias: null });
+  return linear(graph, take, `${name}proj`, image.subNorm ? norm(graph, take, `${name}norm`, mixed, image.normEps) : mixed);
 }
 
-/** (a, b) → (a·cos − b·sin, b·cos + a·sin), the sign kept in the constant. */
-function rotate(graph: Graph, value: Value, headDim: number, { cos, sin }: Rotary): Value {
+/** Rows of q (times the attention scale), k and v; with rotary, q and k by halves. */
+function qkvKernel(tower: Tower, name: string): Weight {
+  const { take, image } = tower;
+  const size = image.width * image.width;
+  const of = (i: number, letter: string) =>
+    image.subNorm ? take(`${name}${letter}_proj.weight`) : part(take(`${name}qkv.weight`), i * size, (i + 1) * size);
+  return joined([scaled(ordered(tower, of(0, "q")), image.headDim ** -0.5), ordered(tower, of(1, "k")), of(2, "v")]);
+}
+
+/** [q, 0, v]: k has no bias, because softmax would not see it. */
+function qkvBias(tower: Tower, name: string): Weight {
+  const { take, image } = tower;
+  const of = (letter: string) => take(image.subNorm ? `${name}${letter}_proj.bias` : `${name}${letter}_bias`);
+  return joined([scaled(ordered(tower, of("q")), image.headDim ** -0.5), zeros(image.width), of("v")]);
+}
+
+function ordered({ image }: Tower, weight: Weight): Weight {
+  return image.rotary ? halvesTogether(weight, image.width, image.headDim) : weight;
+}
+
+/** (a, b) → (a·cos − b·sin, b·cos + a·sin); without the runtime's own node the sign stands in the constant. */
+function rotate({ graph, flavour, image }: Tower, value: Value, { cos, sin }: Rotary, shape: "rows" | "heads"): Value {
+  const { headDim } = image;
+  if (flavour === "ort" && shape === "rows") {
+    const inputs = [value, graph.integers([0]), cos, sin];
+    return graph.op("com.microsoft.RotaryEmbedding", inputs, { num_heads: image.width / headDim, rotary_embedding_dim: 0 });
+  }
   const [a, b] = graph.split(value, 3, [headDim / 2, headDim / 2]) as [Value, Value];
   const swapped = graph.op("Concat", [b, a], { axis: 3 });
   return graph.op("Add", [graph.op("Mul", [value, cos]), graph.op("Mul", [swapped, sin])]);
 }
 
 /** Angles y/H·16·f over the first half of the pairs and x/W·16·f over the second, f_j = 10000^(−j / bands). */
-function rotaryConstants(graph: Graph, { size, patch, headDim }: ModelConfig["image"]): Rotary {
-  const grid = size / patch;
-  const half = headDim / 2;
+function rotaryConstants({ graph, flavour, image, tokens }: Tower): Rotary {
+  const grid = image.size / image.patch;
+  const half = image.headDim / 2;
   const bands = half / 2;
-  const cos = new Float32Array((grid * grid + 1) * headDim).fill(1);
-  const sin = new Float32Array(cos.length);
+  const cos = new Float32Array(tokens * half).fill(1); // the class token keeps its place: cos 1, sin 0
+  const sin = new Float32Array(tokens * half);
   for (let p = 0; p < grid * grid; p++) {
     const [row, column] = [Math.floor(p / grid), p % grid];
     for (let pair = 0; pair < half; pair++) {
       const position = ((pair < bands ? row : column) / grid) * 16;
       const angle = position * 10_000 ** (-(pair % bands) / bands);
-      const at = (p + 1) * headDim + pair;
-      cos[at] = cos[at + half] = Math.cos(angle);
-      sin[at] = -Math.sin(angle);
-      sin[at + half] = Math.sin(angle);
+      cos[(p + 1) * half + pair] = Math.cos(angle);
+      sin[(p + 1) * half + pair] = Math.sin(angle);
     }
   }
-  const shape = [1, 1, grid * grid + 1, headDim];
-  return { cos: graph.weights(cos, shape), sin: graph.weights(sin, shape) };
+  if (flavour === "ort") return { cos: graph.floats(cos, [tokens, half]), sin: graph.floats(sin, [tokens, half]) };
+  const both = (left: Float32Array, right: Float32Array) => {
+    const rows = Array.from({ length: tokens }, (_, t) => [
+      ...left.subarray(t * half, t * half + half),
+      ...right.subarray(t * half, t * half + half),
+    ]);
+    return graph.floats(rows.flat(), [1, 1, tokens, 2 * half]);
+  };
+  return {
+    cos: both(cos, cos),
+    sin: both(
+      sin.map((value) => -value),
+      sin,
+    ),
+  };
 }
 
-function mlp(graph: Graph, { image }: ModelConfig, weights: Weights, name: string, x: Value): Value {
+function mlp({ graph, take, flavour, image }: Tower, name: string, x: Value): Value {
   const hidden = image.mlpHidden;
-  const kernel = joined([take(weights, `${name}fc1_g.weight`), take(weights, `${name}fc1_x.weight`)]);
-  const bias = joined([take(weights, `${name}fc1_g.bias`), take(weights, `${name}fc1_x.bias`)]);
-  const product = graph.op("MatMul", [x, graph.weights(transposed(kernel, 2 * hidden), [image.width, 2 * hidden])]);
-  const [gate, value] = graph.split(graph.op("Add", [product, graph.weights(bias, [2 * hidden])]), 2, [hidden, hidden]) as [Value, Value];
-  const silu = graph.op("Mul", [gate, graph.op("Sigmoid", [gate])]);
-  return linear(graph, weights, `${name}fc2`, norm(graph, weights, `${name}norm`, graph.op("Mul", [silu, value]), image.normEps));
-}
-
-export function linear(graph: Graph, weights: Weights, name: string, x: Value): Value {
-  const bias = take(weights, `${name}.bias`);
-  const kernel = take(weights, `${name}.weight`);
-  const product = graph.op("MatMul", [x, graph.weights(transposed(kernel, bias.length), [kernel.length / bias.length, bias.length])]);
-  return graph.op("Add", [product, graph.weights(bias, [bias.length])]);
-}
-
-export function norm(graph: Graph, weights: Weights, name: string, x: Value, eps: number): Value {
-  const [scale, bias] = [take(weights, `${name}.weight`), take(weights, `${name}.bias`)];
-  const inputs = [x, graph.weights(scale, [scale.length]), graph.weights(bias, [bias.length])];
-  return graph.op("LayerNormalization", inputs, { axis: -1, epsilon: { float: eps } });
+  if (image.mlp === "gelu") return linear(graph, take, `${name}fc2`, exactGelu(graph, flavour, linear(graph, take, `${name}fc1`, x)));
+  const kernel = joined([take(`${name}fc1_g.weight`), take(`${name}fc1_x.weight`)]);
+  const bias = graph.weight(joined([take(`${name}fc1_g.bias`), take(`${name}fc1_x.bias`)]), [2 * hidden]);
+  const both = graph.op("Add", [product(graph, kernel, x, 2 * hidden), bias]);
+  const [gate, value] = graph.split(both, 2, [hidden, hidden]) as [Value, Value];
+  const gated = graph.op("Mul", [silu(graph, flavour, gate), value]);
+  return linear(graph, take, `${name}fc2`, norm(graph, take, `${name}norm`, gated, image.normEps));
 }

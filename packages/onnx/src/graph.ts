@@ -1,26 +1,31 @@
 /**
  * Builds an ONNX graph of standard operators, opset 17: values are names, weights are initializers, shapes are constants.
- * Only the batch dimension is free, so a runtime sees no shape arithmetic.
+ * Only the batch dimension is free, so a runtime sees no shape arithmetic. Operators of ONNX Runtime's own domain carry
+ * it in their name ("com.microsoft.QuickGelu").
  */
-import { Writer } from "./protobuf.ts";
+import { Model, type Initializer } from "./model.ts";
+import { type Chunk, Writer } from "./protobuf.ts";
+import type { Weight } from "./weights.ts";
 
 const OPSET = 17;
 const IR_VERSION = 8;
 const FLOAT = 1;
 const INT64 = 7;
 const ATTRIBUTE = { float: 1, int: 2, ints: 7 } as const;
+const RUNTIME_DOMAIN = "com.microsoft";
 
 export type Value = string;
 type Attributes = Record<string, number | number[] | { float: number }>;
 type Port = { name: string; type: "float" | "int64"; shape: (number | string)[] };
 
 export class Graph {
-  #nodes: Uint8Array[] = [];
-  #initializers: Uint8Array[] = [];
+  #nodes: Writer[] = [];
+  #initializers: Initializer[] = [];
   #inputs: Port[] = [];
   #outputs: Port[] = [];
   #count = 0;
   #constants = new Map<string, Value>();
+  #runtimeOnly = false;
 
   input(name: string, type: Port["type"], shape: Port["shape"]): Value {
     this.#inputs.push({ name, type, shape });
@@ -33,21 +38,21 @@ export class Graph {
     this.#outputs.push({ name, type: "float", shape });
   }
 
-  weights(data: Float32Array, shape: number[]): Value {
-    const name = `w${this.#count++}`;
-    this.#initializers.push(tensor(name, FLOAT, shape, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)));
-    return name;
+  weight(weight: Weight, shape: number[]): Value {
+    return this.#initializer(FLOAT, shape, weight);
+  }
+
+  floats(values: Float32Array | number[], shape: number[]): Value {
+    return this.#initializer(FLOAT, shape, new Uint8Array(Float32Array.from(values).buffer));
   }
 
   /** A list of integers, shared between nodes that need the same one. */
   integers(values: number[], shape = [values.length]): Value {
     const key = JSON.stringify([values, shape]);
-    const known = this.#constants.get(key);
-    if (known) return known;
-    const name = `c${this.#count++}`;
-    this.#initializers.push(tensor(name, INT64, shape, new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer)));
-    this.#constants.set(key, name);
-    return name;
+    const known =
+      this.#constants.get(key) ?? this.#initializer(INT64, shape, new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer));
+    this.#constants.set(key, known);
+    return known;
   }
 
   op(type: string, inputs: Value[], attributes: Attributes = {}): Value {
@@ -79,28 +84,42 @@ export class Graph {
   /** Rows of the last axis scaled to length 1. */
   normalise(value: Value): Value {
     const length = this.op("ReduceL2", [value], { axes: [-1], keepdims: 1 });
-    return this.op("Div", [value, this.op("Max", [length, this.weights(new Float32Array([1e-6]), [])])]);
+    return this.op("Div", [value, this.op("Max", [length, this.floats([1e-6], [])])]);
   }
 
-  encode(name: string): Uint8Array {
-    const model = new Writer().varint(1, IR_VERSION).text(2, "kenpin");
-    model.message(7, (graph) => {
-      for (const node of this.#nodes) graph.bytes(1, node);
-      graph.text(2, name);
-      for (const initializer of this.#initializers) graph.bytes(5, initializer);
-      for (const port of this.#inputs) graph.message(11, (info) => writePort(info, port));
-      for (const port of this.#outputs) graph.message(12, (info) => writePort(info, port));
+  finish(name: string): Model {
+    return new Model(this.#initializers, (encoded) => {
+      const model = new Writer().varint(1, IR_VERSION).text(2, "kenpin");
+      model.message(7, (graph) => {
+        for (const node of this.#nodes) graph.nested(1, node);
+        graph.text(2, name);
+        for (const initializer of encoded) graph.nested(5, initializer);
+        for (const port of this.#inputs) graph.message(11, (info) => writePort(info, port));
+        for (const port of this.#outputs) graph.message(12, (info) => writePort(info, port));
+      });
+      model.message(8, (opset) => opset.text(1, "").varint(2, OPSET));
+      if (this.#runtimeOnly) model.message(8, (opset) => opset.text(1, RUNTIME_DOMAIN).varint(2, 1));
+      return model;
     });
-    return model.message(8, (opset) => opset.text(1, "").varint(2, OPSET)).finish();
+  }
+
+  #initializer(type: number, shape: number[], data: Chunk): Value {
+    const name = `w${this.#count++}`;
+    this.#initializers.push({ name, type, shape, data });
+    return name;
   }
 
   #node(type: string, inputs: Value[], outputs: Value[], attributes: Attributes): void {
     const node = new Writer();
+    const runtimes = type.startsWith(`${RUNTIME_DOMAIN}.`);
+    const operator = runtimes ? type.slice(RUNTIME_DOMAIN.length + 1) : type;
     for (const name of inputs) node.text(1, name);
     for (const name of outputs) node.text(2, name);
-    node.text(3, `${type}_${this.#nodes.length}`).text(4, type);
+    node.text(3, `${operator}_${this.#nodes.length}`).text(4, operator);
     for (const [name, value] of Object.entries(attributes)) node.message(5, (attribute) => writeAttribute(attribute, name, value));
-    this.#nodes.push(node.finish());
+    if (runtimes) node.text(7, RUNTIME_DOMAIN);
+    this.#runtimeOnly ||= runtimes;
+    this.#nodes.push(node);
   }
 }
 
@@ -111,12 +130,6 @@ function writeAttribute(out: Writer, name: string, value: Attributes[string]): v
     for (const item of value) out.varint(8, item);
     out.varint(20, ATTRIBUTE.ints);
   } else out.float(2, value.float).varint(20, ATTRIBUTE.float);
-}
-
-function tensor(name: string, type: number, shape: number[], raw: Uint8Array): Uint8Array {
-  const out = new Writer();
-  for (const size of shape) out.varint(1, size);
-  return out.varint(2, type).text(8, name).bytes(9, raw).finish();
 }
 
 function writePort(out: Writer, { name, type, shape }: Port): void {

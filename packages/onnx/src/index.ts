@@ -1,3 +1,5 @@
-export { textGraph } from "./clip-text.ts";
-export { visionGraph } from "./eva-vision.ts";
+export type { Flavour } from "./blocks.ts";
+export { textGraph, textModel } from "./clip-text.ts";
+export { visionGraph, visionModel } from "./eva-vision.ts";
+export type { Model, ModelBytes, ReadTensor } from "./model.ts";
 export { nearestGraph } from "./nearest.ts";

@@ -9,6 +9,6 @@ export function nearestGraph(dim: number): Uint8Array {
   const tokens = graph.input("tokens", "float", ["n", dim]);
   const bank = graph.input("bank", "float", ["m", dim]);
   const cosine = graph.op("ReduceMax", [graph.op("MatMul", [tokens, graph.transpose(bank, [1, 0])])], { axes: [1], keepdims: 0 });
-  graph.output("distance", graph.op("Sub", [graph.weights(new Float32Array([1]), []), cosine]), ["n"]);
-  return graph.encode("nearest");
+  graph.output("distance", graph.op("Sub", [graph.floats([1], []), cosine]), ["n"]);
+  return graph.finish("nearest").encode(new Map());
 }

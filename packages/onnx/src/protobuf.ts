@@ -1,44 +1,55 @@
 /**
  * The few protobuf wire rules an ONNX file needs (protobuf.dev, "Encoding"): varints, length-delimited fields, floats.
- * Field numbers stand in graph.ts, from onnx.proto3 (ONNX 1.12, IR version 8).
+ * Field numbers stand in graph.ts, from onnx.proto3 (ONNX 1.12, IR version 8). A message is a list of chunks; a weight's
+ * chunk is only promised, with its length, so that a file larger than memory is written tensor by tensor.
  */
+import type { Weight } from "./weights.ts";
+
+export type Chunk = Uint8Array | Weight;
+
 export class Writer {
-  #parts: Uint8Array[] = [];
+  readonly chunks: Chunk[] = [];
+  bytesTotal = 0;
 
   varint(field: number, value: number): this {
-    this.#parts.push(encodeVarint(field << 3), encodeVarint(value));
-    return this;
+    return this.#put(encodeVarint(field << 3)).#put(encodeVarint(value));
   }
 
   text(field: number, value: string): this {
     return this.bytes(field, new TextEncoder().encode(value));
   }
 
-  bytes(field: number, value: Uint8Array): this {
-    this.#parts.push(encodeVarint((field << 3) | 2), encodeVarint(value.length), value);
-    return this;
+  bytes(field: number, value: Chunk): this {
+    return this.#put(encodeVarint((field << 3) | 2))
+      .#put(encodeVarint(chunkBytes(value)))
+      .#put(value);
   }
 
   message(field: number, build: (inner: Writer) => void): this {
     const inner = new Writer();
     build(inner);
-    return this.bytes(field, inner.finish());
+    return this.nested(field, inner);
   }
 
-  float(field: number, value: number): this {
-    this.#parts.push(encodeVarint((field << 3) | 5), new Uint8Array(new Float32Array([value]).buffer));
+  nested(field: number, inner: Writer): this {
+    this.#put(encodeVarint((field << 3) | 2)).#put(encodeVarint(inner.bytesTotal));
+    for (const chunk of inner.chunks) this.#put(chunk);
     return this;
   }
 
-  finish(): Uint8Array {
-    const out = new Uint8Array(this.#parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of this.#parts) {
-      out.set(part, at);
-      at += part.length;
-    }
-    return out;
+  float(field: number, value: number): this {
+    return this.#put(encodeVarint((field << 3) | 5)).#put(new Uint8Array(new Float32Array([value]).buffer));
   }
+
+  #put(chunk: Chunk): this {
+    this.chunks.push(chunk);
+    this.bytesTotal += chunkBytes(chunk);
+    return this;
+  }
+}
+
+export function chunkBytes(chunk: Chunk): number {
+  return chunk instanceof Uint8Array ? chunk.length : chunk.length * 4;
 }
 
 /** Negative numbers take ten bytes, as two's complement of 64 bits. */

@@ -1,0 +1,98 @@
+/**
+ * A drawn graph, ready to become bytes: at once from weights in memory, or tensor by tensor from a checkpoint.
+ * protobuf ends at 2 GB (onnx.proto3: a message is at most 2^31 − 1 bytes), so a larger model keeps its weights in a
+ * second file beside it ("external data", ONNX's ExternalData.md), each at a page's start so that it can be mapped.
+ */
+import { KenpinError } from "@kenpin/schema";
+import { type Chunk, chunkBytes, Writer } from "./protobuf.ts";
+import { type Lookup, lookupIn, type Weight, type Weights } from "./weights.ts";
+
+export type Initializer = { name: string; type: number; shape: number[]; data: Chunk };
+/** A tensor of the checkpoint by its name, read when it is needed. */
+export type ReadTensor = (name: string) => Promise<Float32Array>;
+/** Bytes for the model's file, or for the data file beside it. */
+export type ModelBytes = { file: "model" | "data"; bytes: Uint8Array };
+
+/** Room for nodes and names below protobuf's 2^31 − 1. */
+const PROTOBUF_LIMIT_BYTES = 2_000_000_000;
+const PAGE_BYTES = 4096;
+const EXTERNAL = 1;
+/** Constants smaller than this stay in the model's own file. */
+const INLINE_BYTES = 1024;
+
+export class Model {
+  #initializers: Initializer[];
+  #draw: (initializers: Writer[]) => Writer;
+
+  constructor(initializers: Initializer[], draw: (initializers: Writer[]) => Writer) {
+    this.#initializers = initializers;
+    this.#draw = draw;
+  }
+
+  get weightBytes(): number {
+    return this.#initializers.reduce((sum, { data }) => sum + chunkBytes(data), 0);
+  }
+
+  /** The whole model in memory. */
+  encode(weights: Weights): Uint8Array {
+    const { chunks, bytesTotal } = this.#draw(this.#initializers.map(inside));
+    if (bytesTotal > PROTOBUF_LIMIT_BYTES) throw new KenpinError("model-too-large", "this model is over 2 GB; write it with external data");
+    const out = new Uint8Array(bytesTotal);
+    const get = lookupIn(weights);
+    let at = 0;
+    for (const chunk of chunks) {
+      out.set(chunk instanceof Uint8Array ? chunk : bytesOf(chunk.make(get)), at);
+      at += chunkBytes(chunk);
+    }
+    return out;
+  }
+
+  /** The model piece by piece; `dataFile` is the name the data file will have, used when the model is too large for one. */
+  async *stream(read: ReadTensor, dataFile: string, limitBytes = PROTOBUF_LIMIT_BYTES): AsyncGenerator<ModelBytes> {
+    if (this.weightBytes <= limitBytes) {
+      for (const chunk of this.#draw(this.#initializers.map(inside)).chunks) yield { file: "model", bytes: await resolve(chunk, read) };
+      return;
+    }
+    let offset = 0;
+    const outside: Chunk[] = [];
+    const encoded = this.#initializers.map((initializer) => {
+      const bytes = chunkBytes(initializer.data);
+      if (bytes < INLINE_BYTES) return inside(initializer);
+      const padding = (PAGE_BYTES - (offset % PAGE_BYTES)) % PAGE_BYTES;
+      outside.push(new Uint8Array(padding), initializer.data);
+      const place = { location: dataFile, offset: String(offset + padding), length: String(bytes) };
+      offset += padding + bytes;
+      return beside(initializer, place);
+    });
+    for (const chunk of this.#draw(encoded).chunks) yield { file: "model", bytes: await resolve(chunk, read) };
+    for (const chunk of outside) yield { file: "data", bytes: await resolve(chunk, read) };
+  }
+}
+
+async function resolve(chunk: Chunk, read: ReadTensor): Promise<Uint8Array> {
+  if (chunk instanceof Uint8Array) return chunk;
+  const tensors = new Map<string, Float32Array>();
+  for (const name of chunk.names) if (!tensors.has(name)) tensors.set(name, await read(name));
+  const get: Lookup = (name) => tensors.get(name) as Float32Array;
+  return bytesOf((chunk satisfies Weight).make(get));
+}
+
+function bytesOf(data: Float32Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function inside({ name, type, shape, data }: Initializer): Writer {
+  return head(shape, type, name).bytes(9, data);
+}
+
+function beside({ name, type, shape }: Initializer, place: Record<string, string>): Writer {
+  const out = head(shape, type, name);
+  for (const [key, value] of Object.entries(place)) out.message(13, (entry) => entry.text(1, key).text(2, value));
+  return out.varint(14, EXTERNAL);
+}
+
+function head(shape: number[], type: number, name: string): Writer {
+  const out = new Writer();
+  for (const size of shape) out.varint(1, size);
+  return out.varint(2, type).text(8, name);
+}
