@@ -17,7 +17,8 @@ export async function trainBase({ model, out, seconds, seed, batch, pool, rate }
   const tokenizer = createTokenizer(config.text);
   mkdirSync(out, { recursive: true });
   const surfaces = surfacePool(seed, config.image.size, pool, (done) => say(`making surfaces: ${done} of ${pool}`));
-  const write = (tensors: Parameters<typeof encodeSafetensors>[0]) => writeFileSync(join(out, "model.safetensors"), encodeSafetensors(tensors, { model }));
+  const write = (tensors: Parameters<typeof encodeSafetensors>[0]) =>
+    writeFileSync(join(out, "model.safetensors"), encodeSafetensors(tensors, { model }));
   let said = 0;
   const curve: { step: number; loss: number }[] = [];
   const result = await trainContrastive({
@@ -35,7 +36,9 @@ export async function trainBase({ model, out, seconds, seed, batch, pool, rate }
       if (step % 25 === 0) curve.push({ step, loss: Number(loss.toFixed(4)) });
       if (Date.now() - said < 5000) return;
       said = Date.now();
-      say(`step ${step}, loss ${loss.toFixed(3)}, gradient ${gradientNorm.toFixed(2)}, ${imagesPerSecond.toFixed(0)} images/s, ${secondsLeft.toFixed(0)} s left`);
+      say(
+        `step ${step}, loss ${loss.toFixed(3)}, gradient ${gradientNorm.toFixed(2)}, ${imagesPerSecond.toFixed(0)} images/s, ${secondsLeft.toFixed(0)} s left`,
+      );
     },
   });
   write(result.tensors);

@@ -50,7 +50,7 @@ function runOnNewerNode() {
     say(`Node ${process.versions.node} is older than ${FLOOR.join(".")}: fetching Node ${NODE_VERSION} into ${home} (about 10 s)`);
     mkdirSync(home, { recursive: true });
     writeFileSync(join(home, "package.json"), '{"private":true}\n');
-    npm(["install", "--no-save", "--prefix", home, `node-${platform}-${process.arch}@${NODE_VERSION}`], home);
+    npm(["install", "--no-save", "--loglevel=error", "--prefix", home, `node-${platform}-${process.arch}@${NODE_VERSION}`], home);
   }
   const env = { ...process.env, PATH: dirname(binary) + delimiter + process.env.PATH };
   return exitCode(spawnSync(binary, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit", env }));
@@ -61,7 +61,7 @@ function installPackages() {
   const want = digest([join(ROOT, "package-lock.json")]);
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === want) return;
   say("installing packages (about 30 s, once)");
-  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], ROOT);
+  npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], ROOT);
   writeFileSync(stamp, want);
 }
 

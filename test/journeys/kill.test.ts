@@ -18,7 +18,10 @@ test("an agent killed in the middle of its work comes back and every frame has i
       factory.processes.agent.kill("SIGKILL");
       await sleep(4000);
     }
-    await everyFrameOnce(factory, (await playing).map(({ trigger }) => trigger));
+    await everyFrameOnce(
+      factory,
+      (await playing).map(({ trigger }) => trigger),
+    );
     assert.equal(factory.processes.agent.restarts, 3);
   });
 });
@@ -31,7 +34,10 @@ test("a broker killed in the middle of the work loses no committed verdict, and 
       factory.processes.broker?.kill("SIGKILL");
       await sleep(2000);
     }
-    await everyFrameOnce(factory, (await playing).map(({ trigger }) => trigger));
+    await everyFrameOnce(
+      factory,
+      (await playing).map(({ trigger }) => trigger),
+    );
     assert.equal(factory.processes.broker?.restarts, 3);
   });
 });

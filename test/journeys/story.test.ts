@@ -7,7 +7,9 @@ import { startMosquitto, withoutMosquitto } from "../support/mosquitto.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
-test("the loop goes round once on Mosquitto: no frame is lost and the retrained model inspects well", { skip: withoutMosquitto }, async () => {
+test("the loop goes round once on Mosquitto: no frame is lost and the retrained model inspects well", {
+  skip: withoutMosquitto,
+}, async () => {
   const broker = await startMosquitto();
   try {
     const { code, stdout, stderr } = await play(["--once", "--port", "0", "--broker", broker.url]);
@@ -28,7 +30,9 @@ test("the loop goes round once on Mosquitto: no frame is lost and the retrained 
 
 async function play(args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const flags = ["--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
-  const child = spawn(process.execPath, [...flags, join(ROOT, "packages/playground/src/main.ts"), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...flags, join(ROOT, "packages/playground/src/main.ts"), ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk) => {

@@ -49,7 +49,8 @@ function toBatch(drawn: Stored[], config: ModelConfig, random: Random) {
     for (let c = 0; c < 3; c++) {
       const [mean, std] = [config.preprocess.mean[c] as number, config.preprocess.std[c] as number];
       const to = (i * 3 + c) * side * side;
-      for (let p = 0; p < turn.length; p++) pixelValues[to + p] = ((rgb[c * side * side + (turn[p] as number)] as number) / 255 - mean) / std;
+      for (let p = 0; p < turn.length; p++)
+        pixelValues[to + p] = ((rgb[c * side * side + (turn[p] as number)] as number) / 255 - mean) / std;
     }
     const share = patchShares(turn, mask, side, config.image.patch);
     patchTargets.set(

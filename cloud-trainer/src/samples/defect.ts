@@ -7,7 +7,12 @@ import type { Random } from "@kenpin/stats";
 import { blur, type Field, fieldOf, latticeNoise, standardise, whiteNoise } from "./field.ts";
 
 export type Planes = { side: number; rgb: [Field, Field, Field] };
-export type Defect = { name: string; words: string[]; paint: (planes: Planes, mask: Field, random: Random, other: Planes) => Planes; shape: Shape };
+export type Defect = {
+  name: string;
+  words: string[];
+  paint: (planes: Planes, mask: Field, random: Random, other: Planes) => Planes;
+  shape: Shape;
+};
 type Shape = (side: number, random: Random) => Field;
 
 export const DEFECTS: Defect[] = [
@@ -73,7 +78,9 @@ function blob(side: number, random: Random): Field {
 function softBlob(side: number, random: Random): Field {
   const [cx, cy, radius] = [random.between(0, side), random.between(0, side), random.between(4, 14)];
   const rag = latticeNoise(side, { cellX: 8, cellY: 8 }, random);
-  return fieldOf(side, (x, y) => clamp(1.4 * Math.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius * radius))) + 0.1 * (rag[y * side + x] as number) - 0.25));
+  return fieldOf(side, (x, y) =>
+    clamp(1.4 * Math.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius * radius))) + 0.1 * (rag[y * side + x] as number) - 0.25),
+  );
 }
 
 function line(side: number, random: Random): Field {

@@ -14,7 +14,11 @@ export function whiteNoise(side: number, random: Random): Field {
 }
 
 /** Smooth noise: random values on a lattice of cells `cellX` × `cellY` pixels, blended by a cubic, turned by `angle`. */
-export function latticeNoise(side: number, { cellX, cellY, angle = 0 }: { cellX: number; cellY: number; angle?: number }, random: Random): Field {
+export function latticeNoise(
+  side: number,
+  { cellX, cellY, angle = 0 }: { cellX: number; cellY: number; angle?: number },
+  random: Random,
+): Field {
   const span = Math.ceil((side * 1.5) / Math.min(cellX, cellY)) + 4;
   const size = Math.min(span, 256);
   const lattice = new Float32Array(size * size);

@@ -70,8 +70,6 @@ export function isTrueOf(caption: Caption, { material, defect }: Pick<Surface, "
   return caption.defect === null || caption.defect === defect?.name;
 }
 
-
-
 function bare(noun: string): string {
   return noun.replace(/^an? /, "");
 }
@@ -102,13 +100,18 @@ function expose({ side, rgb }: Planes, random: Random): Planes {
     const seen = lens > 0 ? blur(plane, side, lens, 1) : plane;
     return seen.map((value, i) => {
       const lit = value * (1 + strength * (light[i] as number)) + (glint ? (glint[i] as number) : 0) + noise * (grain[i] as number);
-      return lit < 0 ? 0 : lit > 1 ? 1 : lit;
+      return Math.min(1, Math.max(0, lit));
     });
   });
   return { side, rgb: planes as [Field, Field, Field] };
 }
 
 function glintAt(side: number, random: Random): Field {
-  const [cx, cy, radius, level] = [random.between(0, side), random.between(0, side), random.between(side / 5, side / 1.5), random.between(0.05, 0.25)];
+  const [cx, cy, radius, level] = [
+    random.between(0, side),
+    random.between(0, side),
+    random.between(side / 5, side / 1.5),
+    random.between(0.05, 0.25),
+  ];
   return fieldOf(side, (x, y) => level * Math.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius * radius)));
 }

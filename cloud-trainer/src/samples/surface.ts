@@ -61,7 +61,9 @@ function knitted(random: Random) {
 function brushed(random: Random) {
   const [length, width, angle] = [random.between(25, 80), random.between(1, 2.5), random.next() * Math.PI];
   return (side: number, stream: Random) =>
-    standardise(mix(latticeNoise(side, { cellX: length, cellY: width, angle }, stream), whiteNoise(side, stream), random.between(0.05, 0.2)));
+    standardise(
+      mix(latticeNoise(side, { cellX: length, cellY: width, angle }, stream), whiteNoise(side, stream), random.between(0.05, 0.2)),
+    );
 }
 
 function cast(random: Random) {
@@ -104,7 +106,8 @@ function granular(random: Random) {
 function randomField(random: Random) {
   const weights = [random.next(), random.next(), random.next(), random.next() * 0.7];
   const radii = [1, random.int(2) + 2, random.int(4) + 4];
-  const stretch = random.next() < 0.4 ? { cellX: random.between(2, 12), cellY: random.between(1.5, 3), angle: random.next() * Math.PI } : null;
+  const stretch =
+    random.next() < 0.4 ? { cellX: random.between(2, 12), cellY: random.between(1.5, 3), angle: random.next() * Math.PI } : null;
   return (side: number, stream: Random) => {
     let sum = whiteNoise(side, stream).map((value) => value * (weights[3] as number));
     for (const [i, radius] of radii.entries()) {

@@ -16,7 +16,8 @@ export async function verifyCommand(jws: string, { keys, site, agent, now, seen 
   if (!key) throw new KenpinError("signature-invalid", "the command is not signed by a key this agent trusts");
   const command = Command.safeParse(parseJson(await verify(jws, key, "command")));
   if (!command.success) throw new KenpinError("command-invalid", `the command is malformed: ${command.error.issues[0]?.message}`);
-  if (command.data.site !== site || command.data.agent !== agent) throw new KenpinError("command-misaddressed", "the command is for another agent");
+  if (command.data.site !== site || command.data.agent !== agent)
+    throw new KenpinError("command-misaddressed", "the command is for another agent");
   if (new Date(command.data.expiresAt) <= now) throw new KenpinError("command-expired", "the command has run out; send it again");
   if (seen(command.data.id)) throw new KenpinError("command-replayed", "the command was taken before; send a new one");
   return command.data;

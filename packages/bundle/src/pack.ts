@@ -18,8 +18,16 @@ export type PackOptions = {
   out: string;
 };
 
-export async function packBundle({ manifest, files, keysJws, signingKey, out }: PackOptions): Promise<{ digest: string; bytes: number; manifest: BundleManifest }> {
-  const listed = Object.fromEntries([...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, data]) => [name, { sha256: sha256(data), bytes: data.length }]));
+export async function packBundle({
+  manifest,
+  files,
+  keysJws,
+  signingKey,
+  out,
+}: PackOptions): Promise<{ digest: string; bytes: number; manifest: BundleManifest }> {
+  const listed = Object.fromEntries(
+    [...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, data]) => [name, { sha256: sha256(data), bytes: data.length }]),
+  );
   const whole = BundleManifest.parse({ ...manifest, keyId: signingKey.keyId, files: listed });
   const manifestBytes = Buffer.from(`${JSON.stringify(whole, null, 2)}\n`);
   const jws = await sign(signingKey, manifestBytes);

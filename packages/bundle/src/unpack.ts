@@ -10,7 +10,7 @@ import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createHash } from "node:crypto";
 import { BundleManifest, KenpinError, parseAtDoor } from "@kenpin/schema";
-import { extract, type Headers } from "tar-stream";
+import { extract } from "tar-stream";
 import { claimedKeyId, parseJson, trustedKeys, verify } from "./keys.ts";
 import { sha256 } from "./pack.ts";
 
@@ -49,6 +49,9 @@ export async function unpackBundle(options: UnpackOptions): Promise<{ manifest: 
   }
 }
 
+type Header = { name: string; size: number; type: string };
+type Entry = NodeJS.ReadableStream & AsyncIterable<Buffer> & { header: Header };
+
 async function unpackInto(folder: string, options: UnpackOptions): Promise<{ manifest: BundleManifest; digest: string }> {
   const head = new Map<string, Buffer>();
   let proven: { manifest: BundleManifest; digest: string } | null = null;
@@ -56,11 +59,13 @@ async function unpackInto(folder: string, options: UnpackOptions): Promise<{ man
   const tar = extract();
   const reading = pipeline(createReadStream(options.tar), tar);
   reading.catch(() => undefined); // the loop below sees the same error
-  for await (const entry of tar) {
-    const { header } = entry as { header: Headers };
+  for await (const source of tar) {
+    const entry = source as unknown as Entry; // tar-stream's streams serve Node's pipeline; its types do not say so
+    const { header } = entry;
     if (header.type !== "file") throw refusal("bundle-broken", `it holds ${header.name}, which is no plain file`);
     if (head.size < HEAD.length) {
-      if (header.name !== HEAD[head.size]) throw refusal("bundle-broken", `its entry ${head.size + 1} is ${header.name}, expected ${HEAD[head.size]}`);
+      if (header.name !== HEAD[head.size])
+        throw refusal("bundle-broken", `its entry ${head.size + 1} is ${header.name}, expected ${HEAD[head.size]}`);
       head.set(header.name, await readSmall(entry, header));
       if (head.size === HEAD.length) {
         proven = await prove(head, options);
@@ -69,7 +74,8 @@ async function unpackInto(folder: string, options: UnpackOptions): Promise<{ man
       }
       continue;
     }
-    if (!proven || !missing.delete(header.name)) throw refusal("bundle-broken", `it holds ${header.name}, which its manifest does not list or lists once only`);
+    if (!proven || !missing.delete(header.name))
+      throw refusal("bundle-broken", `it holds ${header.name}, which its manifest does not list or lists once only`);
     await writeProven(entry, header, join(folder, header.name), proven.manifest);
   }
   await reading;
@@ -87,18 +93,22 @@ async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, a
   const [protectedHeader, , signature] = jws.split(".");
   await verify(`${protectedHeader}.${manifestBytes.toString("base64url")}.${signature}`, key, "bundle's manifest");
   const manifest = parseAtDoor(BundleManifest, parseJson(manifestBytes), "manifest.json");
-  if (manifest.keyId !== claimedKeyId(jws)) throw refusal("signature-invalid", "its manifest names another key than the one that signed it");
-  if (new Date(manifest.expiresAt) <= now) throw refusal("bundle-expired", `it ran out on ${manifest.expiresAt}; ask the hub for a newer one`);
-  if (manifest.release < newestRelease) throw refusal("bundle-downgrade", `its release ${manifest.release} is older than ${newestRelease}, which ran here`);
+  if (manifest.keyId !== claimedKeyId(jws))
+    throw refusal("signature-invalid", "its manifest names another key than the one that signed it");
+  if (new Date(manifest.expiresAt) <= now)
+    throw refusal("bundle-expired", `it ran out on ${manifest.expiresAt}; ask the hub for a newer one`);
+  if (manifest.release < newestRelease)
+    throw refusal("bundle-downgrade", `its release ${manifest.release} is older than ${newestRelease}, which ran here`);
   if (compareVersions(manifest.minAgentVersion, agentVersion) > 0) {
     throw refusal("agent-too-old", `it needs agent ${manifest.minAgentVersion} or newer, this is ${agentVersion}`);
   }
   return { manifest, digest: sha256(manifestBytes) };
 }
 
-async function writeProven(entry: NodeJS.ReadableStream, header: Headers, file: string, manifest: BundleManifest): Promise<void> {
+async function writeProven(entry: NodeJS.ReadableStream, header: Header, file: string, manifest: BundleManifest): Promise<void> {
   const expected = manifest.files[header.name] as { sha256: string; bytes: number };
-  if (header.size !== expected.bytes) throw refusal("bundle-digest-mismatch", `${header.name} has ${header.size} bytes, its manifest says ${expected.bytes}`);
+  if (header.size !== expected.bytes)
+    throw refusal("bundle-digest-mismatch", `${header.name} has ${header.size} bytes, its manifest says ${expected.bytes}`);
   await mkdir(dirname(file), { recursive: true });
   const hash = createHash("sha256");
   const meter = new Transform({
@@ -108,10 +118,11 @@ async function writeProven(entry: NodeJS.ReadableStream, header: Headers, file: 
     },
   });
   await pipeline(entry, meter, createWriteStream(file, { flush: true }));
-  if (hash.digest("hex") !== expected.sha256) throw refusal("bundle-digest-mismatch", `${header.name} is not the file its manifest was signed for`);
+  if (hash.digest("hex") !== expected.sha256)
+    throw refusal("bundle-digest-mismatch", `${header.name} is not the file its manifest was signed for`);
 }
 
-async function readSmall(entry: AsyncIterable<Buffer>, { name, size = 0 }: Headers): Promise<Buffer> {
+async function readSmall(entry: AsyncIterable<Buffer>, { name, size }: Header): Promise<Buffer> {
   if (size > SMALL_LIMIT_BYTES) throw refusal("bundle-too-large", `${name} has ${size} bytes`);
   const chunks: Buffer[] = [];
   for await (const chunk of entry) chunks.push(chunk);

@@ -40,11 +40,13 @@ export function createHubClient({ url, token }: { url: string; token: string }) 
   };
   const get = async <S extends z.ZodType>(schema: S, path: string): Promise<z.infer<S>> =>
     schema.parse(await (await whileAway(() => call("GET", path), url)).json());
-  const post = async <S extends z.ZodType>(schema: S, path: string, body: unknown): Promise<z.infer<S>> => schema.parse(await (await call("POST", path, body)).json());
+  const post = async <S extends z.ZodType>(schema: S, path: string, body: unknown): Promise<z.infer<S>> =>
+    schema.parse(await (await call("POST", path, body)).json());
 
   return {
     agents: () => get(z.array(AgentRow), "/v1/agents"),
-    verdicts: ({ after = 0, limit = 100 }: { after?: number; limit?: number } = {}) => get(z.array(VerdictRow), `/v1/verdicts?after=${after}&limit=${limit}`),
+    verdicts: ({ after = 0, limit = 100 }: { after?: number; limit?: number } = {}) =>
+      get(z.array(VerdictRow), `/v1/verdicts?after=${after}&limit=${limit}`),
     samples: () => get(z.array(SampleRow), "/v1/samples"),
     bundles: () => get(z.array(BundleRow), "/v1/bundles"),
     run: (id: string) => get(RunRow, `/v1/runs/${encodeURIComponent(id)}`),
@@ -54,7 +56,8 @@ export function createHubClient({ url, token }: { url: string; token: string }) 
     command: (site: string, agent: string, request: CommandRequest) => post(Reply, `/v1/agents/${site}/${agent}/commands`, request),
     startRun: (request: RunRequest) => post(RunRow, "/v1/runs", request),
     rollOut: (request: RolloutRequest) => post(z.unknown(), "/v1/rollouts", request),
-    downloadBundle: async (digest: string) => new Uint8Array(await (await whileAway(() => call("GET", `/v1/bundles/${digest}`), url)).arrayBuffer()),
+    downloadBundle: async (digest: string) =>
+      new Uint8Array(await (await whileAway(() => call("GET", `/v1/bundles/${digest}`), url)).arrayBuffer()),
   };
 }
 
@@ -70,7 +73,8 @@ async function whileAway(ask: () => Promise<Response>, url: string): Promise<Res
       return await ask();
     } catch (error) {
       if (error instanceof KenpinError) throw error;
-      if (tries === TRIES) throw new KenpinError("hub-away", `the hub at ${url} does not answer; is "kenpin serve" running there?`, { cause: error });
+      if (tries === TRIES)
+        throw new KenpinError("hub-away", `the hub at ${url} does not answer; is "kenpin serve" running there?`, { cause: error });
       await sleep(200 * 2 ** tries * (0.5 + Math.random()));
     }
   }

@@ -52,7 +52,13 @@ export function regionsOf({ columns, rows, cellPx, values }: AnomalyMap, level: 
       }
     }
     const px = cellPx / scale;
-    regions.push({ x: box.left * px, y: box.top * px, width: (box.right - box.left) * px, height: (box.bottom - box.top) * px, score: box.score });
+    regions.push({
+      x: box.left * px,
+      y: box.top * px,
+      width: (box.right - box.left) * px,
+      height: (box.bottom - box.top) * px,
+      score: box.score,
+    });
   }
   return regions.sort((a, b) => b.score - a.score).slice(0, REGION_LIMIT);
 }

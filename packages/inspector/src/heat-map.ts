@@ -6,12 +6,17 @@ import sharp from "sharp";
 import type { AnomalyMap } from "./anomaly-map.ts";
 
 /** `low` and `high` are the map values drawn clear and full red. */
-export async function drawHeatMap(map: AnomalyMap, { width, height, low, high }: { width: number; height: number; low: number; high: number }): Promise<Uint8Array> {
+export async function drawHeatMap(
+  map: AnomalyMap,
+  { width, height, low, high }: { width: number; height: number; low: number; high: number },
+): Promise<Uint8Array> {
   const pixels = Buffer.alloc(map.values.length * 4);
   for (const [i, value] of map.values.entries()) {
     const heat = Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-6)));
     pixels.set([255, Math.round(220 * (1 - heat)), 0, Math.round(200 * heat)], i * 4);
   }
   const raw = { width: map.columns, height: map.rows, channels: 4 as const };
-  return new Uint8Array(await sharp(pixels, { raw }).resize(width, height, { fit: "fill", kernel: "cubic" }).png({ compressionLevel: 6 }).toBuffer());
+  return new Uint8Array(
+    await sharp(pixels, { raw }).resize(width, height, { fit: "fill", kernel: "cubic" }).png({ compressionLevel: 6 }).toBuffer(),
+  );
 }

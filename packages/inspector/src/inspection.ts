@@ -9,7 +9,17 @@ import { BundleManifest, parseAtDoor, PromptSet, type Region } from "@kenpin/sch
 import { regionsOf, stitch } from "./anomaly-map.ts";
 import { drawHeatMap } from "./heat-map.ts";
 import { coreset } from "./memory-bank.ts";
-import { type BankDistance, fuse, meanOf, meanOfTop, momentsOf, promptDirections, rawText, type ReferenceStats, wordLogits } from "./score.ts";
+import {
+  type BankDistance,
+  fuse,
+  meanOf,
+  meanOfTop,
+  momentsOf,
+  promptDirections,
+  rawText,
+  type ReferenceStats,
+  wordLogits,
+} from "./score.ts";
 import { openModel, PROVIDER } from "./session.ts";
 
 export type FrameStats = { mean: number; contrast: number; sharpness: number };
@@ -75,7 +85,8 @@ export async function openInspection(bundleDir: string, threads?: number) {
     const outside: BankDistance[] = [];
     for (let fold = 0; fold < folds; fold++) {
       const others = coreset(joinTokens(kept.filter((_, i) => i % folds !== fold)), tokenDim);
-      for (const [i, one] of kept.entries()) if (i % folds === fold) outside.push(summary(await distances(one.tokens as Float32Array, others), scoring.topRatio));
+      for (const [i, one] of kept.entries())
+        if (i % folds === fold) outside.push(summary(await distances(one.tokens as Float32Array, others), scoring.topRatio));
     }
     bank = coreset(joinTokens(kept), tokenDim);
     references = {

@@ -31,7 +31,10 @@ const ORIGIN = import.meta.filename;
 export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_MS }: InspectorOptions): Promise<Inspector> {
   const worker = startWorker();
   try {
-    const opened = (await worker.ask({ op: "open", bundleDir, threads }, [], timeoutMs)).result as Pick<Inspector, "provider" | "precision">;
+    const opened = (await worker.ask({ op: "open", bundleDir, threads }, [], timeoutMs)).result as Pick<
+      Inspector,
+      "provider" | "precision"
+    >;
     return {
       ...opened,
       pid: worker.pid,
@@ -64,11 +67,18 @@ export async function embedTexts({ textModel, inputIds }: { textModel: string; i
 }
 
 /** Runs the bundle's golden images; the first that strays past its tolerance is the reason for a refusal. */
-export async function proveGolden(inspector: Inspector, bundleDir: string, { golden }: BundleManifest): Promise<{ ok: true } | { ok: false; reason: string }> {
+export async function proveGolden(
+  inspector: Inspector,
+  bundleDir: string,
+  { golden }: BundleManifest,
+): Promise<{ ok: true } | { ok: false; reason: string }> {
   for (const { file, score, tolerance } of golden) {
     const { inspection } = await inspector.inspect(await readFile(join(bundleDir, file)));
     if (!(Math.abs(inspection.score - score) <= tolerance)) {
-      return { ok: false, reason: `golden image ${file} scored ${inspection.score.toFixed(4)}, expected ${score.toFixed(4)} ± ${tolerance}` };
+      return {
+        ok: false,
+        reason: `golden image ${file} scored ${inspection.score.toFixed(4)}, expected ${score.toFixed(4)} ± ${tolerance}`,
+      };
     }
   }
   return { ok: true };
@@ -136,5 +146,7 @@ function startWorker() {
 function spawnWorker(): ChildProcessByStdio<Writable, Readable, Readable> {
   // The same file ending as this one: source while developing, compiled when installed.
   const file = ORIGIN.replace(/inspector\.(ts|js)$/, "worker.$1");
-  return spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file], { stdio: ["pipe", "pipe", "pipe"] });
+  return spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
 }

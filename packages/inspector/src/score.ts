@@ -65,7 +65,12 @@ export function rawText(patchLogits: Float32Array, imageLogits: Float32Array, { 
 }
 
 /** The frame's score in [0, 1]; `bank` and `references` are null while only words decide. */
-export function fuse(text: number, bank: BankDistance | null, references: ReferenceStats | null, scoring: Scoring): { score: number; bankZ: number | null } {
+export function fuse(
+  text: number,
+  bank: BankDistance | null,
+  references: ReferenceStats | null,
+  scoring: Scoring,
+): { score: number; bankZ: number | null } {
   const textLogit = scoring.textScale * text + scoring.textBias;
   if (!bank || !references) return { score: sigmoid(textLogit), bankZ: null };
   const bankZ = Math.max(deviations(bank.mean, references.bankMean), deviations(bank.top, references.bankTop));

@@ -28,7 +28,9 @@ export async function openModel(bytes: Uint8Array, what: string, threads?: numbe
     };
   } catch (error) {
     const why = errorLine(error).split("\n")[0];
-    throw new KenpinError("model-unreadable", `${what} is no model this runtime can open (${why}); install the bundle again`, { cause: error });
+    throw new KenpinError("model-unreadable", `${what} is no model this runtime can open (${why}); install the bundle again`, {
+      cause: error,
+    });
   }
 }
 

@@ -59,5 +59,8 @@ async function embedTexts(header: Header): Promise<number[][]> {
 
 function cut(body: Uint8Array, sizes: number[]): Uint8Array[] {
   let at = 0;
-  return sizes.map((size) => body.subarray(at, (at += size)));
+  return sizes.map((size) => {
+    at += size;
+    return body.subarray(at - size, at);
+  });
 }

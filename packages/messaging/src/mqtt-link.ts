@@ -91,7 +91,8 @@ export function connectLink(options: LinkOptions): Link {
       return client.connected;
     },
     publish: async (topic, payload, { retain = false } = {}) => {
-      if (!client.connected) throw new KenpinError("broker-away", `the broker at ${options.url} is away; what is kept will be sent when it is back`);
+      if (!client.connected)
+        throw new KenpinError("broker-away", `the broker at ${options.url} is away; what is kept will be sent when it is back`);
       const text = payload === null ? "" : JSON.stringify(payload);
       await client.publishAsync(topic, text, {
         qos: 1,
@@ -134,7 +135,9 @@ function clientOptions({ clientId, username, password, will }: LinkOptions, vers
 
 /** A 3.1.1 broker answers a version 5 connect with code 1, or drops it; a broker of 5 that refuses it says 132. */
 function isVersionRefusal(error: Error & { code?: unknown }): boolean {
-  return error.code === REFUSED_VERSION || error.code === UNSUPPORTED_VERSION || /protocol version|unacceptable|packet/i.test(error.message);
+  return (
+    error.code === REFUSED_VERSION || error.code === UNSUPPORTED_VERSION || /protocol version|unacceptable|packet/i.test(error.message)
+  );
 }
 
 function parse(raw: Uint8Array): unknown {

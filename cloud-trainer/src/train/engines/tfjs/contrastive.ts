@@ -42,7 +42,14 @@ export type ContrastiveOptions = {
   checkpointEvery?: number;
 };
 
-export type ContrastiveResult = { tensors: Map<string, PlainTensor>; steps: number; samplesSeen: number; seconds: number; skipped: number; backend: string };
+export type ContrastiveResult = {
+  tensors: Map<string, PlainTensor>;
+  steps: number;
+  samplesSeen: number;
+  seconds: number;
+  skipped: number;
+  backend: string;
+};
 
 export async function trainContrastive(options: ContrastiveOptions): Promise<ContrastiveResult> {
   const { tf, name: backend } = await loadBackend();
@@ -61,7 +68,13 @@ export async function trainContrastive(options: ContrastiveOptions): Promise<Con
     step++;
     samplesSeen += batch.size;
     skipped += Number(result.skipped);
-    options.onStep({ step, steps, ...result, imagesPerSecond: samplesSeen / elapsed(), secondsLeft: Math.max(0, options.seconds - elapsed()) });
+    options.onStep({
+      step,
+      steps,
+      ...result,
+      imagesPerSecond: samplesSeen / elapsed(),
+      secondsLeft: Math.max(0, options.seconds - elapsed()),
+    });
     if (options.checkpointEvery && step % options.checkpointEvery === 0) options.onCheckpoint?.(toTensors(weights), step);
     await new Promise((resume) => setImmediate(resume));
   }
@@ -70,12 +83,22 @@ export async function trainContrastive(options: ContrastiveOptions): Promise<Con
 
 type Towers = { image: ReturnType<typeof createImageTower>; text: ReturnType<typeof createTextTower> };
 
-function batchLoss(tf: Tf, weights: Weights, towers: Towers, { config, tokenizer, words }: ContrastiveOptions, batch: CaptionedBatch): Tensor {
+function batchLoss(
+  tf: Tf,
+  weights: Weights,
+  towers: Towers,
+  { config, tokenizer, words }: ContrastiveOptions,
+  batch: CaptionedBatch,
+): Tensor {
   const side = config.image.size;
   const { imageEmbeds, patchEmbeds } = towers.image(weights, tf.tensor4d(batch.pixelValues, [batch.size, 3, side, side]) as Tensor4D);
   const texts = [...batch.captions, ...words.good, ...words.bad];
   const embedded = towers.text(weights, texts.map(tokenizer.encode));
-  const [captions, good, bad] = tf.split(embedded, [batch.captions.length, words.good.length, words.bad.length], 0) as [Tensor2D, Tensor2D, Tensor2D];
+  const [captions, good, bad] = tf.split(embedded, [batch.captions.length, words.good.length, words.bad.length], 0) as [
+    Tensor2D,
+    Tensor2D,
+    Tensor2D,
+  ];
   const scale = tf.exp(weight(weights, "logit_scale"));
   const shape: [number, number] = [batch.size, batch.captions.length];
   const contrast = contrastiveLoss(tf, imageEmbeds, captions, {

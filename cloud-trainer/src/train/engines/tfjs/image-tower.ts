@@ -11,7 +11,8 @@ export type ImageTower = (weights: Weights, pixelValues: Tensor4D) => { imageEmb
 
 /** Builds the tower's function; the rotary tables are constants of the configuration and made once. */
 export function createImageTower(tf: Tf, { image }: ModelConfig): ImageTower {
-  if (image.mlp !== "swiglu" || !image.subNorm || image.norm !== "pre") throw new RangeError("this engine trains EVA-02's B and L kind of block");
+  if (image.mlp !== "swiglu" || !image.subNorm || image.norm !== "pre")
+    throw new RangeError("this engine trains EVA-02's B and L kind of block");
   const rotary = rotaryTables(tf, image);
   const turn = rotationMatrix(tf, image.headDim);
   const grid = image.size / image.patch;
@@ -20,7 +21,10 @@ export function createImageTower(tf: Tf, { image }: ModelConfig): ImageTower {
 
   const attention = (weights: Weights, name: string, x: Tensor2D, batch: number): Tensor2D => {
     const project = (part: string, rotate: boolean) => {
-      const projected = tf.transpose(tf.reshape(linear(tf, x, weights, `${name}.${part}_proj`), [batch, tokens, heads, image.headDim]), [0, 2, 1, 3]);
+      const projected = tf.transpose(
+        tf.reshape(linear(tf, x, weights, `${name}.${part}_proj`), [batch, tokens, heads, image.headDim]),
+        [0, 2, 1, 3],
+      );
       if (!rotate || !image.rotary) return projected;
       const turned = tf.reshape(tf.matMul(tf.reshape(projected, [-1, image.headDim]) as Tensor2D, turn), projected.shape);
       return tf.add(tf.mul(projected, rotary.cos), tf.mul(turned, rotary.sin));

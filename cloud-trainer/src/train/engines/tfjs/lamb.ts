@@ -27,7 +27,12 @@ export class Lamb {
     for (const [name, variable] of weights) {
       if (!variable.trainable) continue;
       const zeros = () => tf.variable(tf.zeros(variable.shape), false);
-      this.#slots.set(name, { m: zeros(), v: zeros(), decay: hasDecay(name, variable.shape) ? this.#options.weightDecay : 0, rateScale: rateScale(name) });
+      this.#slots.set(name, {
+        m: zeros(),
+        v: zeros(),
+        decay: hasDecay(name, variable.shape) ? this.#options.weightDecay : 0,
+        rateScale: rateScale(name),
+      });
     }
   }
 
@@ -80,7 +85,10 @@ export function hasDecay(name: string, shape: readonly number[]): boolean {
 }
 
 /** Linear warm-up, then a cosine to `floor` of the peak. */
-export function cosineRate(step: number, { peak, warmup, steps, floor = 0.02 }: { peak: number; warmup: number; steps: number; floor?: number }): number {
+export function cosineRate(
+  step: number,
+  { peak, warmup, steps, floor = 0.02 }: { peak: number; warmup: number; steps: number; floor?: number },
+): number {
   if (step < warmup) return (peak * (step + 1)) / warmup;
   const t = Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
   return peak * (floor + ((1 - floor) * (1 + Math.cos(Math.PI * t))) / 2);

@@ -9,7 +9,12 @@ import type { Tensor, Tensor2D, Tf } from "./backend.ts";
  * `positive` [B, T] has 1 where the caption was written for the image; `blocked` [B, T] has 1 where another caption is
  * also true of it: such pairs are neither positives nor negatives.
  */
-export function contrastiveLoss(tf: Tf, image: Tensor2D, text: Tensor2D, { scale, positive, blocked }: { scale: Tensor; positive: Tensor2D; blocked: Tensor2D }): Tensor {
+export function contrastiveLoss(
+  tf: Tf,
+  image: Tensor2D,
+  text: Tensor2D,
+  { scale, positive, blocked }: { scale: Tensor; positive: Tensor2D; blocked: Tensor2D },
+): Tensor {
   const logits = tf.sub(tf.mul(tf.matMul(image, text, false, true), scale), tf.mul(blocked, 1e4)) as Tensor2D;
   const oneWay = (scores: Tensor2D, target: Tensor2D) => {
     const share = tf.div(target, tf.maximum(tf.sum(target, 1, true), 1));

@@ -16,7 +16,10 @@ export function createTextTower(tf: Tf, config: ModelConfig): TextTower {
   const { width, heads, layers, context } = config.text;
   const headDim = width / heads;
   const causal = tf.keep(
-    tf.tensor(Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? -1e9 : 0)), [1, 1, context, context]),
+    tf.tensor(
+      Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? -1e9 : 0)),
+      [1, 1, context, context],
+    ),
   );
 
   const attention = (weights: Weights, name: string, x: Tensor2D, batch: number): Tensor2D => {
@@ -24,7 +27,11 @@ export function createTextTower(tf: Tf, config: ModelConfig): TextTower {
       tf.matMul(x, weight(weights, `${name}.in_proj_weight`) as unknown as Tensor2D, false, true),
       weight(weights, `${name}.in_proj_bias`),
     );
-    const [q, k, v] = tf.split(qkv, 3, 1).map((part) => tf.transpose(tf.reshape(part, [batch, context, heads, headDim]), [0, 2, 1, 3])) as [Tensor, Tensor, Tensor];
+    const [q, k, v] = tf.split(qkv, 3, 1).map((part) => tf.transpose(tf.reshape(part, [batch, context, heads, headDim]), [0, 2, 1, 3])) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), headDim ** -0.5), causal);
     const mixed = tf.matMul(tf.softmax(scores), v);
     return linear(tf, tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * context, width]) as Tensor2D, weights, `${name}.out_proj`);
@@ -42,9 +49,15 @@ export function createTextTower(tf: Tf, config: ModelConfig): TextTower {
       const hidden = gelu(tf, linear(tf, layerNorm(tf, x, weights, `${block}.ln_2`, EPS), weights, `${block}.mlp.c_fc`));
       x = tf.add(x, linear(tf, hidden, weights, `${block}.mlp.c_proj`)) as Tensor2D;
     }
-    const ends = tf.tensor1d(ids.map((row, i) => i * context + row.indexOf(Math.max(...row))), "int32");
-    const rows = tf.matMul(tf.oneHot(ends, batch * context) as Tensor2D, x);
-    const projected = tf.matMul(layerNorm(tf, rows, weights, "text.ln_final", EPS), weight(weights, "text.text_projection") as unknown as Tensor2D);
+    const ends = tf.tensor1d(
+      ids.map((row, i) => i * context + row.indexOf(Math.max(...row))),
+      "int32",
+    );
+    const rows: Tensor2D = tf.matMul(tf.oneHot(ends, batch * context) as Tensor2D, x);
+    const projected = tf.matMul(
+      layerNorm(tf, rows, weights, "text.ln_final", EPS),
+      weight(weights, "text.text_projection") as unknown as Tensor2D,
+    );
     return normalise(tf, projected as Tensor2D);
   };
 }

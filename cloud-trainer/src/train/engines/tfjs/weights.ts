@@ -39,6 +39,7 @@ export function toWeights(tf: Tf, tensors: ReadonlyMap<string, PlainTensor>, tra
 
 export function toTensors(weights: Weights): Map<string, PlainTensor> {
   const tensors = new Map<string, PlainTensor>();
-  for (const [name, variable] of weights) tensors.set(name, { shape: variable.shape, data: Float32Array.from(variable.dataSync() as Float32Array) });
+  for (const [name, variable] of weights)
+    tensors.set(name, { shape: variable.shape, data: Float32Array.from(variable.dataSync() as Float32Array) });
   return tensors;
 }
