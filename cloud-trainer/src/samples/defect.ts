@@ -185,5 +185,5 @@ function moments(plane: Field): [mean: number, deviation: number] {
 }
 
 function clamp(value: number): number {
-  return value < 0 ? 0 : value > 1 ? 1 : value;
+  return Math.min(1, Math.max(0, value));
 }
