@@ -45,6 +45,15 @@ export const AgentStatus = z.strictObject({
   at: Timestamp,
   /** Rows the hub has not acknowledged yet. */
   backlog: z.int().min(0).optional(),
+  /**
+   * Where each boot's stream begins for the hub: its oldest message that is not acknowledged yet, or the next one to come.
+   * Everything before `from` is settled (acknowledged, or shed by a full outbox), so a hub that was restored from nothing,
+   * or waits at a gap, goes on there. Oldest boots first; the running one is always among them.
+   */
+  outbox: z
+    .array(z.strictObject({ bootId: z.uuid(), from: z.int().min(1) }))
+    .max(64)
+    .optional(),
 });
 export type AgentStatus = z.infer<typeof AgentStatus>;
 
