@@ -1,5 +1,12 @@
+export * from "./checkpoint.ts";
+export * from "./checkpoint-keys.ts";
+export * from "./clip-image.ts";
+export type { FloatFormat, WrittenFormat } from "./float-formats.ts";
 export * from "./image.ts";
 export * from "./model-config.ts";
-export * from "./safetensors.ts";
+export { clipPixels, cutSquare } from "./preprocess.ts";
+export { openPytorch } from "./pytorch.ts";
+export { openSafetensors, openSafetensorsIndex, readAllTensors } from "./safetensors.ts";
+export * from "./safetensors-write.ts";
 export * from "./tiles.ts";
 export * from "./tokenizer.ts";
