@@ -1,0 +1,210 @@
+/**
+ * Starts an edge agent from its configuration, and stops it: opens the data folder, brings the inspector up on the installed
+ * bundle, connects to broker and hub, then lets the cameras in. What is started last is stopped first.
+ * Broker and hub may be away at any time, also at the start; only the bundle must be there.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { connectLink, type Link } from "@kenpin/messaging";
+import { type AgentConfig, agentTopics, type BundleReported, errorLine } from "@kenpin/schema";
+import { createRandom } from "@kenpin/stats";
+import type { Logger } from "pino";
+import { WatchedFolder } from "./capture/watched-folder.ts";
+import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
+import { type Candidate, Supervisor } from "./inspect/supervisor.ts";
+import { CameraOrders } from "./operate/camera-orders.ts";
+import { Commands } from "./operate/commands.ts";
+import { answerFrame, type Stages } from "./pipeline.ts";
+import { Journal } from "./record/journal.ts";
+import { Outbox } from "./record/outbox.ts";
+import { Reporter } from "./report/reporter.ts";
+import { offlineStatus, StatusBeat } from "./report/status.ts";
+import { EvidenceStore } from "./samples/evidence-store.ts";
+import { SamplePicker } from "./samples/picker.ts";
+import { Sampler } from "./samples/sampler.ts";
+import { Uploader } from "./samples/uploader.ts";
+import type { Setup } from "./setup.ts";
+import { BundleStore } from "./update/bundle-store.ts";
+import { firstSetup } from "./update/first-setup.ts";
+import { ReferenceStore } from "./update/reference-store.ts";
+import { Updater } from "./update/updater.ts";
+import { CameraWatch } from "./watch/camera-watch.ts";
+
+export type Agent = { stop: () => Promise<void> };
+type Closers = (() => unknown)[];
+type Base = { config: AgentConfig; db: Database; log: Logger; closers: Closers };
+
+/** The last word to the broker must not hold up the stop. */
+const FAREWELL_MS = 1000;
+
+export async function startAgent(config: AgentConfig, log: Logger): Promise<Agent> {
+  const closers: Closers = [];
+  const stop = async () => {
+    for (const close of closers.splice(0).toReversed()) await close();
+  };
+  try {
+    const lock = lockDataDir(config.dataDir);
+    closers.push(() => lock.release());
+    const db = openDatabase(databaseFile(config.dataDir));
+    closers.push(() => db.close());
+    await assemble({ config, db, log, closers });
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function assemble(base: Base): Promise<void> {
+  const { config, db, log } = base;
+  const references = new ReferenceStore(db, config.dataDir);
+  const store = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references });
+  await Promise.all([references.sweep(), store.sweep()]);
+  let updater: Updater<Candidate> | null = null;
+  const supervisor = await startInspecting(base, store, (setup) => updater?.onCrash(setup));
+  const outbox = new Outbox(db, log.child({ stage: "record" }));
+  const journal = new Journal(db, outbox);
+  journal.sweep(config.cameras);
+  const { sampler, uploader } = await startSamples(base, journal.bootId);
+  const { link, reporter, topics } = startReporting(base, journal, outbox);
+  const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
+  updater = startUpdating(base, { store, references, supervisor, report, link });
+  const watches = new Map(config.cameras.map(({ name }) => [name, new CameraWatch()]));
+  const onReference = () => updater?.teach();
+  const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader };
+  startCameras(base, stages, { store, link, topics });
+}
+
+/** The inspector on the bundle that ran last, or on the first one; a first one that does not prove itself is an error. */
+async function startInspecting(base: Base, store: BundleStore, onCrash: (setup: Setup) => void): Promise<Supervisor> {
+  const { config, closers } = base;
+  const log = base.log.child({ stage: "inspect" });
+  const { setup, isFirst } = await firstSetup(store, config.bundle);
+  const supervisor = new Supervisor(setup, { threads: config.threads, log, onCrash });
+  closers.push(() => supervisor.close());
+  try {
+    const candidate = await supervisor.prepare(setup);
+    if (isFirst) store.adopt(candidate.setup);
+    supervisor.adopt(candidate);
+  } catch (error) {
+    if (isFirst) {
+      await store.forget(setup.bundle);
+      throw error;
+    }
+    log.error({ bundle: setup.bundle, why: errorLine(error) }, "inspector-not-started");
+    void supervisor.recover();
+  }
+  return supervisor;
+}
+
+async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
+  const store = new EvidenceStore(db, config.dataDir);
+  await store.sweepOrphans();
+  // A seed of its own each boot: an agent that restarts often must not draw the same frames every time.
+  const picker = new SamplePicker(config.sampling, createRandom(Number.parseInt(bootId.slice(0, 8), 16)));
+  const stage = log.child({ stage: "samples" });
+  const uploader = new Uploader({ store, hub: config.hub, log: stage });
+  uploader.start();
+  closers.push(() => uploader.stop());
+  return { sampler: new Sampler({ config, picker, store, log: stage }), uploader };
+}
+
+function startReporting({ config, log, closers }: Base, journal: Journal, outbox: Outbox) {
+  const topics = agentTopics(config.site, config.agent);
+  const stage = log.child({ stage: "report" });
+  const link = connectLink({
+    ...config.broker,
+    clientId: `kenpin-${config.site}-${config.agent}`,
+    will: { topic: topics.status, payload: offlineStatus(journal.bootId) },
+    onState: stateLog(stage),
+  });
+  const status = new StatusBeat({
+    bootId: journal.bootId,
+    backlog: () => outbox.count,
+    starts: () => outbox.starts(journal.nextSeq),
+    publish: (message) => void reporter.retain(topics.status, message),
+  });
+  const reporter = new Reporter({
+    link,
+    topics,
+    backlog: outbox,
+    onChange: () => status.consider(),
+    onAck: (ack) => status.compare(ack),
+    log: stage,
+  });
+  link.onConnect(() => status.publish());
+  closers.push(async () => {
+    status.stop();
+    reporter.stop();
+    await Promise.race([reporter.retain(topics.status, offlineStatus(journal.bootId)), sleep(FAREWELL_MS, undefined, { ref: false })]);
+    await link.close();
+  });
+  return { link, reporter, topics };
+}
+
+/** A broker that is away for three days is worth one line, not one every few seconds. */
+function stateLog(log: Logger): (state: string, detail: string) => void {
+  let last = "";
+  return (state, detail) => {
+    log[state === last ? "debug" : "info"]({ state, detail }, "broker");
+    last = state;
+  };
+}
+
+type Updating = {
+  store: BundleStore;
+  references: ReferenceStore;
+  supervisor: Supervisor;
+  report: (reported: BundleReported) => void;
+  link: Link;
+};
+
+function startUpdating({ config, log, closers }: Base, { store, references, supervisor, report, link }: Updating): Updater<Candidate> {
+  const { dataDir, hub } = config;
+  const options = { store, references, inspectors: supervisor, dataDir, hub, report, log: log.child({ stage: "update" }) };
+  const updater = new Updater<Candidate>(options);
+  closers.push(() => updater.stop());
+  updater.reportRunning();
+  updater.teach(); // a set that was complete when the agent ended
+  const { bundleDesired } = agentTopics(config.site, config.agent);
+  link.subscribe(bundleDesired, (_topic, payload) => updater.desire(payload));
+  return updater;
+}
+
+type Operating = { store: BundleStore; link: Link; topics: ReturnType<typeof agentTopics> };
+
+function startCameras({ config, db, log, closers }: Base, stages: Stages, { store, link, topics }: Operating): void {
+  const cameras = new Map<string, WatchedFolder>();
+  const orders = new CameraOrders({
+    db,
+    cameras: config.cameras,
+    beginTeaching: (camera, count) => stages.references.begin(camera, count),
+    onResume: (camera) => {
+      stages.watches.get(camera)?.forget();
+      cameras.get(camera)?.wake();
+    },
+  });
+  const commands = new Commands({
+    db,
+    site: config.site,
+    agent: config.agent,
+    keys: () => store.keys(),
+    now: () => store.now(),
+    act: (command) => orders.act(command),
+    reply: (reply) => void link.publish(topics.reply(reply.correlationId), reply).catch(() => undefined), // the hub asks again
+    log: log.child({ stage: "operate" }),
+  });
+  closers.push(() => commands.settled());
+  link.subscribe(topics.commands, (topic, payload) => commands.take(topic.split("/").at(-1) ?? "", payload));
+  for (const camera of config.cameras) {
+    const source = new WatchedFolder({
+      camera,
+      onFrame: (frame) => answerFrame(stages, frame),
+      onRemoved: (frame) => stages.journal.fileRemoved(frame),
+      isPaused: () => orders.isPaused(camera.name),
+      log: log.child({ stage: "capture" }),
+    });
+    cameras.set(camera.name, source);
+    source.start();
+  }
+  closers.push(() => Promise.all([...cameras.values()].map((source) => source.stop())));
+}

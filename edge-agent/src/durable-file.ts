@@ -1,0 +1,22 @@
+/** Writes a file so that it is whole and on the disk, name and all, when this returns. */
+import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+
+export async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await withHandle(await open(`${file}.part`, "w"), async (handle) => {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  });
+  await rename(`${file}.part`, file);
+  // The name lives in the folder, which has a cache of its own.
+  await withHandle(await open(dirname(file), "r"), (handle) => handle.sync());
+}
+
+async function withHandle(handle: FileHandle, work: (handle: FileHandle) => Promise<void>): Promise<void> {
+  try {
+    await work(handle);
+  } finally {
+    await handle.close();
+  }
+}

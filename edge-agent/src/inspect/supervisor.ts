@@ -1,0 +1,170 @@
+/**
+ * Keeps an inspector worker running on the current setup, and swaps it for a proven one between two frames.
+ * In: frames with a deadline. Out: what was seen, or why nothing was. A worker that crashes is started again with backoff;
+ * meanwhile frames wait for it as long as their deadline allows. Golden scores are those of words alone, so a worker is
+ * proven before it is taught.
+ */
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Inspection, type Inspector, proveGolden, startInspector } from "@kenpin/inspector";
+import { errorLine, KenpinError, type UnknownReason } from "@kenpin/schema";
+import type { Logger } from "pino";
+import type { Setup } from "../setup.ts";
+
+/** A worker that has proven its golden images and holds the setup's references; not in use yet. */
+export type Candidate = { setup: Setup; worker: Inspector; references: number };
+export type Seen = { setup: Setup; provider: string } & (
+  | { inspection: Inspection; map: Uint8Array; failure: null }
+  | { inspection: null; map: null; failure: UnknownReason }
+);
+export type SupervisorOptions = {
+  threads: number | undefined;
+  log: Logger;
+  /** Told of every crash and of every restart that failed. */
+  onCrash: (setup: Setup) => void;
+};
+
+const FIRST_WAIT_MS = 200;
+const LONGEST_WAIT_MS = 15_000;
+/** A worker that lived this long starts the backoff over. */
+const SETTLED_MS = 60_000;
+/** Said of a frame that no worker looked at. */
+const NO_PROVIDER = "none";
+
+type Running = Candidate & { inHand: Set<Promise<Seen>>; startedAt: number };
+
+export class Supervisor {
+  #options: SupervisorOptions;
+  #setup: Setup;
+  #references = 0;
+  #ready = Promise.withResolvers<Running>();
+  #running: Running | null = null;
+  #waitMs = FIRST_WAIT_MS;
+  #closed = new AbortController();
+  #retiring = new Set<Promise<void>>();
+
+  /** Begins without a worker: frames are `model-not-ready` until one is adopted. */
+  constructor(setup: Setup, options: SupervisorOptions) {
+    this.#setup = setup;
+    this.#options = options;
+  }
+
+  get setup(): Setup {
+    return this.#setup;
+  }
+
+  get references(): number {
+    return this.#references;
+  }
+
+  /** Looks at a frame until `deadlineMs` have passed since `takenAt`. */
+  async inspect({ bytes, takenAt, deadlineMs, map = false }: { bytes: Uint8Array; takenAt: number; deadlineMs: number; map?: boolean }) {
+    const late = new AbortController();
+    const left = Math.max(0, deadlineMs - (performance.now() - takenAt));
+    const deadline = sleep(left, null, { signal: late.signal }).catch(() => null);
+    try {
+      const running = await Promise.race([this.#ready.promise, deadline]);
+      if (!running) return failed(this.#setup, NO_PROVIDER, "model-not-ready");
+      return (
+        (await Promise.race([look(running, bytes, map), deadline])) ?? failed(running.setup, running.worker.provider, "deadline-missed")
+      );
+    } finally {
+      late.abort();
+    }
+  }
+
+  /** Starts a second worker on `setup`, proves it, teaches it; throws with the reason and leaves the current one alone. */
+  async prepare(setup: Setup): Promise<Candidate> {
+    const worker = await startInspector({ bundleDir: setup.folder, threads: this.#options.threads });
+    try {
+      const proof = await proveGolden(worker, setup.folder, setup.manifest);
+      if (!proof.ok) throw new KenpinError("golden-mismatch", `the bundle was refused: ${proof.reason}`);
+      const frames = await Promise.all(setup.references.map(({ file }) => readFile(file)));
+      const references = frames.length > 0 ? await worker.teach(frames) : 0;
+      return { setup, worker, references };
+    } catch (error) {
+      await worker.close();
+      throw error;
+    }
+  }
+
+  /** From the next frame on the candidate decides; the old worker ends once it has answered what it has in hand. */
+  adopt(candidate: Candidate): void {
+    const old = this.#running;
+    const running: Running = { ...candidate, inHand: new Set(), startedAt: performance.now() };
+    this.#running = running;
+    this.#setup = candidate.setup;
+    this.#references = candidate.references;
+    const waiting = this.#ready;
+    this.#ready = Promise.withResolvers<Running>();
+    this.#ready.resolve(running);
+    waiting.resolve(running);
+    this.#options.log.info({ pid: running.worker.pid, bundle: running.setup.bundle, references: running.references }, "inspector-running");
+    if (old) this.#retire(old);
+    void running.worker.ended.then(() => this.#onEnded(running));
+  }
+
+  /** Keeps trying to bring a worker up on the current setup. */
+  async recover(): Promise<void> {
+    const setup = this.#setup;
+    while (!this.#running && !this.#closed.signal.aborted && this.#setup === setup) {
+      await sleep(this.#waitMs, undefined, { signal: this.#closed.signal }).catch(() => undefined);
+      this.#waitMs = Math.min(this.#waitMs * 2, LONGEST_WAIT_MS);
+      if (this.#running || this.#closed.signal.aborted || this.#setup !== setup) return;
+      try {
+        const candidate = await this.prepare(setup);
+        if (this.#running || this.#closed.signal.aborted || this.#setup !== setup) await candidate.worker.close();
+        else this.adopt(candidate);
+      } catch (error) {
+        this.#options.log.error({ bundle: setup.bundle, why: errorLine(error) }, "inspector-not-started");
+        this.#options.onCrash(setup);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    const running = this.#running;
+    this.#running = null;
+    await Promise.all([running?.worker.close(), ...this.#retiring]);
+  }
+
+  #onEnded(running: Running): void {
+    if (this.#running !== running || this.#closed.signal.aborted) return;
+    this.#options.log.error({ pid: running.worker.pid, bundle: running.setup.bundle }, "inspector-crashed");
+    if (performance.now() - running.startedAt > SETTLED_MS) this.#waitMs = FIRST_WAIT_MS;
+    this.#running = null;
+    this.#ready = Promise.withResolvers<Running>();
+    this.#options.onCrash(running.setup);
+    void this.recover();
+  }
+
+  #retire(old: Running): void {
+    const gone = Promise.allSettled(old.inHand).then(() => old.worker.close());
+    this.#retiring.add(gone);
+    void gone.finally(() => this.#retiring.delete(gone));
+  }
+}
+
+function look(running: Running, bytes: Uint8Array, map: boolean): Promise<Seen> {
+  const { setup, worker, inHand } = running;
+  const asked = worker.inspect(bytes, { map }).then(
+    (answer): Seen => {
+      // JSON turns NaN into null: a model that answers so has nothing to say.
+      if (!Number.isFinite(answer.inspection.score)) return failed(setup, worker.provider, "inspector-failed");
+      return { setup, provider: worker.provider, ...answer, failure: null };
+    },
+    (error): Seen => {
+      const unreadable = error instanceof KenpinError && error.code === "image-unreadable";
+      return failed(setup, worker.provider, unreadable ? "frame-unreadable" : "inspector-failed");
+    },
+  );
+  inHand.add(asked);
+  void asked.finally(() => inHand.delete(asked));
+  return asked;
+}
+
+/** What is said of a frame that nothing could look at. */
+export function failed(setup: Setup, provider: string, failure: UnknownReason): Seen {
+  return { setup, provider, inspection: null, map: null, failure };
+}

@@ -1,0 +1,49 @@
+/**
+ * Reads the one YAML file an agent starts from, and refuses it with one line that names the fault.
+ * Relative paths are taken from the file's own folder, so that an agent can be started from anywhere.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { AgentConfig, errorLine, KenpinError, parseAtDoor } from "@kenpin/schema";
+import { parse } from "yaml";
+
+/** Sixteen cameras fill a few kilobytes. */
+const CONFIG_LIMIT_BYTES = 256 * 1024;
+
+export async function loadConfig(file: string): Promise<AgentConfig> {
+  const { size } = await stat(file).catch((cause: unknown) => {
+    throw new KenpinError("config-missing", `${file} cannot be read; pass the agent's YAML file with --config`, { cause });
+  });
+  if (size > CONFIG_LIMIT_BYTES) {
+    throw new KenpinError("config-too-large", `${file} has ${size} bytes, at most ${CONFIG_LIMIT_BYTES} are read; is it the right file?`);
+  }
+  const config = parseAtDoor(AgentConfig, parseYaml(await readFile(file, "utf8"), file), file);
+  const from = (path: string) => resolve(dirname(file), path);
+  const cameras = config.cameras.map((camera) => ({ ...camera, source: { ...camera.source, path: from(camera.source.path) } }));
+  refuseTwins(
+    cameras.map(({ name }) => name),
+    file,
+    "name",
+  );
+  refuseTwins(
+    cameras.map(({ source }) => source.path),
+    file,
+    "folder",
+  );
+  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras };
+}
+
+function parseYaml(text: string, file: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new KenpinError("config-unreadable", `${file} is no YAML: ${errorLine(error).split("\n")[0]}`, { cause: error });
+  }
+}
+
+function refuseTwins(values: string[], file: string, what: string): void {
+  const twin = values.find((value, i) => values.indexOf(value) !== i);
+  if (twin !== undefined) {
+    throw new KenpinError("invalid-input", `${file} at cameras: two cameras have the ${what} "${twin}"; give each its own`);
+  }
+}

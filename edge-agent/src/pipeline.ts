@@ -1,0 +1,76 @@
+/**
+ * One frame's way through the agent: capture → inspect → watch → decide → record → report, then samples.
+ * The order is the promise: decide, (the line's output), commit, publish, and only then learn. The frame's file is removed
+ * last, by the camera, so whatever dies in between, every frame is answered once.
+ */
+import type { Inspection } from "@kenpin/inspector";
+import type { AgentConfig, UnknownReason, Verdict } from "@kenpin/schema";
+import { draftVerdict } from "./decide/verdict-draft.ts";
+import type { Frame } from "./frame.ts";
+import { failed, type Seen, type Supervisor } from "./inspect/supervisor.ts";
+import type { Journal } from "./record/journal.ts";
+import type { Reporter } from "./report/reporter.ts";
+import type { Sampler } from "./samples/sampler.ts";
+import type { Uploader } from "./samples/uploader.ts";
+import type { ReferenceStore } from "./update/reference-store.ts";
+import type { CameraWatch } from "./watch/camera-watch.ts";
+
+export type Stages = {
+  config: AgentConfig;
+  supervisor: Supervisor;
+  watches: ReadonlyMap<string, CameraWatch>;
+  journal: Journal;
+  reporter: Reporter;
+  references: ReferenceStore;
+  /** Told that a reference frame was kept. */
+  onReference: () => void;
+  sampler: Sampler;
+  uploader: Uploader;
+};
+
+/** Answers a frame; returns once its verdict is on the disk and its file may go. */
+export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
+  const { config, watches, journal, reporter, references, onReference } = stages;
+  if (journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
+  const seen = await look(stages, frame);
+  const doubt = watches.get(frame.camera.name)?.judge(frame.sha256, seen.inspection?.stats ?? null) ?? null;
+  const reference = await keepReference(stages, frame, seen.inspection, doubt);
+  const { setup, provider, inspection, failure } = seen;
+  const draft = draftVerdict({ config, frame, inspection, distrust: failure ?? doubt, setup, provider });
+  const verdict = journal.commitVerdict(draft, frame, () => {
+    if (reference) references.add(frame.camera.name, frame.sha256);
+  });
+  reporter.wake();
+  if (reference) onReference();
+  else if (inspection) await learn(stages, frame, verdict, { ...seen, inspection });
+}
+
+async function look({ supervisor }: Stages, { bytes, takenAt, camera }: Frame): Promise<Seen> {
+  if (!bytes) return failed(supervisor.setup, "none", "frame-unreadable");
+  return supervisor.inspect({ bytes, takenAt, deadlineMs: camera.deadlineMs });
+}
+
+/** While teaching, a frame that could be looked at becomes a reference; its bytes are on the disk before its row. */
+async function keepReference(
+  { references }: Stages,
+  { camera, sha256, bytes }: Frame,
+  inspection: Inspection | null,
+  doubt: UnknownReason | null,
+): Promise<boolean> {
+  if (!references.wants(camera.name) || !inspection || doubt || !bytes) return false;
+  await references.keep(sha256, bytes);
+  return true;
+}
+
+async function learn(stages: Stages, frame: Frame, verdict: Verdict, seen: Seen & { inspection: Inspection }): Promise<void> {
+  const { sampler, supervisor, journal, reporter, uploader } = stages;
+  const map = async () => {
+    const again = { takenAt: performance.now(), deadlineMs: frame.camera.deadlineMs, map: true };
+    return frame.bytes ? (await supervisor.inspect({ bytes: frame.bytes, ...again })).map : null;
+  };
+  const sample = await sampler.consider({ frame, verdict, inspection: seen.inspection, setup: seen.setup, map });
+  if (!sample) return;
+  journal.commitSample(sample.draft, sample.within);
+  reporter.wake();
+  uploader.wake();
+}

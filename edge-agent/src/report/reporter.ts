@@ -1,0 +1,149 @@
+/**
+ * The outbox's way to the hub: rows → MQTT, oldest first, and the hub's acks back.
+ * A broker's PUBACK (MQTT 5, 4.3.2) only frees an in-flight slot. Rows are published again after a reconnect, after a restart,
+ * and when no ack has come for a while; never more than WINDOW of them are out, so a hub that is away is not flooded.
+ * Retained messages (status, bundle/reported) are published again on every connect, since a broker may have lost them.
+ */
+import type { Link } from "@kenpin/messaging";
+import { Ack, type agentTopics, errorLine } from "@kenpin/schema";
+import type { Logger } from "pino";
+
+/** The outbox, as far as reporting needs it. */
+export type Backlog = {
+  readonly count: number;
+  after: (id: number, limit: number) => { id: number; kind: "verdict" | "sample"; camera: string; payload: string }[];
+  waitingUpTo: (id: number) => number;
+  acknowledge: (ack: Ack) => number;
+};
+export type ReporterOptions = {
+  link: Link;
+  topics: ReturnType<typeof agentTopics>;
+  backlog: Backlog;
+  /** Told when rows came, and after every connect. */
+  onChange: () => void;
+  /** Told what the hub has reached. */
+  onAck: (ack: Ack) => void;
+  log: Logger;
+  firstRetryMs?: number;
+};
+
+const IN_FLIGHT = 16;
+const WINDOW = 512;
+const FIRST_RETRY_MS = 5000;
+const LONGEST_RETRY_MS = 60_000;
+
+export class Reporter {
+  #options: ReporterOptions;
+  #retained = new Map<string, unknown>();
+  /** The last row published since the connection was made or the patience ran out. */
+  #cursor = 0;
+  #out = 0;
+  #inFlight = 0;
+  /** Publishes of an earlier connection settle late; they count no more. */
+  #connection = 0;
+  #retryMs: number;
+  #retry: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#retryMs = options.firstRetryMs ?? FIRST_RETRY_MS;
+    options.link.subscribe(options.topics.ack, (_topic, payload) => this.#acknowledge(payload));
+    options.link.onConnect(() => this.#onConnect());
+  }
+
+  /** Publishes what is new; cheap to call after every commit. */
+  wake(): void {
+    this.#options.onChange();
+    this.#pump();
+  }
+
+  /** Resolves once the broker took it, or at once while it is away. */
+  async retain(topic: string, payload: unknown): Promise<void> {
+    this.#retained.set(topic, payload);
+    await this.#publish(topic, payload, true);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#retry) clearTimeout(this.#retry);
+  }
+
+  #onConnect(): void {
+    this.#connection++;
+    this.#inFlight = 0;
+    this.#fromTheStart();
+    for (const [topic, payload] of this.#retained) void this.#publish(topic, payload, true);
+    this.wake();
+  }
+
+  #pump(): void {
+    const { link, backlog } = this.#options;
+    const room = Math.min(IN_FLIGHT - this.#inFlight, WINDOW - this.#out);
+    if (this.#stopped || !link.connected || room <= 0) return;
+    for (const row of backlog.after(this.#cursor, room)) {
+      this.#cursor = row.id;
+      this.#out++;
+      void this.#send(row);
+    }
+    if (this.#out > 0) this.#beginPatience();
+  }
+
+  async #send({ kind, camera, payload }: ReturnType<Backlog["after"]>[number]): Promise<void> {
+    const connection = this.#connection;
+    this.#inFlight++;
+    await this.#publish(this.#options.topics[kind](camera), JSON.parse(payload), false);
+    if (connection !== this.#connection) return;
+    this.#inFlight--;
+    this.#pump();
+  }
+
+  async #publish(topic: string, payload: unknown, retain: boolean): Promise<void> {
+    const { link, log } = this.#options;
+    if (!link.connected) return; // kept, and sent on connect
+    try {
+      await link.publish(topic, payload, { retain });
+    } catch (error) {
+      log.debug({ topic, why: errorLine(error) }, "publish-failed");
+    }
+  }
+
+  #acknowledge(payload: unknown): void {
+    const { backlog, log, onAck } = this.#options;
+    const ack = Ack.safeParse(payload);
+    if (!ack.success) {
+      log.warn({ why: ack.error.issues[0]?.message }, "ack-malformed");
+      return;
+    }
+    const freed = backlog.acknowledge(ack.data);
+    onAck(ack.data);
+    if (freed === 0) return;
+    this.#out = backlog.waitingUpTo(this.#cursor);
+    this.#retryMs = this.#options.firstRetryMs ?? FIRST_RETRY_MS;
+    this.#endPatience();
+    this.#pump();
+    if (this.#out > 0) this.#beginPatience();
+  }
+
+  #beginPatience(): void {
+    if (this.#retry || this.#stopped) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+      this.#options.log.info({ rows: this.#options.backlog.count }, "no-ack-sending-again");
+      this.#fromTheStart();
+      this.#pump();
+    }, this.#retryMs);
+  }
+
+  #endPatience(): void {
+    if (this.#retry) clearTimeout(this.#retry);
+    this.#retry = null;
+  }
+
+  #fromTheStart(): void {
+    this.#cursor = 0;
+    this.#out = 0;
+    this.#endPatience();
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The agent's status (retained, and the will): on connect, when the backlog passes to or from nothing, when the hub waits at a
+ * gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
+ */
+import type { Ack, AgentStatus } from "@kenpin/schema";
+import { AGENT_VERSION } from "../version.ts";
+
+export type StatusOptions = {
+  bootId: string;
+  backlog: () => number;
+  starts: () => NonNullable<AgentStatus["outbox"]>;
+  publish: (status: AgentStatus) => void;
+};
+
+const EVERY_MS = 30_000;
+const GATHER_MS = 1000;
+
+export function offlineStatus(bootId: string): AgentStatus {
+  return { schemaVersion: 1, state: "offline", bootId, version: AGENT_VERSION, at: new Date().toISOString() };
+}
+
+export class StatusBeat {
+  #options: StatusOptions;
+  #timer: NodeJS.Timeout;
+  #soon: NodeJS.Timeout | null = null;
+  #said: boolean | null = null;
+
+  constructor(options: StatusOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.publish(), EVERY_MS);
+  }
+
+  /** Rows came or went. */
+  consider(): void {
+    if (this.#waits() !== this.#said) this.#gather();
+  }
+
+  /** The hub has reached `ack`; where rows after it were shed, it waits for what will never come and must be told. */
+  compare({ boots }: Ack): void {
+    const reached = new Map(boots.map(({ bootId, seq }) => [bootId, seq]));
+    const gap = this.#options.starts().some(({ bootId, from }) => from > (reached.get(bootId) ?? from) + 1);
+    if (gap) this.#gather();
+    else this.consider();
+  }
+
+  publish(): void {
+    const { bootId, backlog, starts, publish } = this.#options;
+    this.#said = this.#waits();
+    publish({
+      schemaVersion: 1,
+      state: "online",
+      bootId,
+      version: AGENT_VERSION,
+      at: new Date().toISOString(),
+      backlog: backlog(),
+      outbox: starts(),
+    });
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    if (this.#soon) clearTimeout(this.#soon);
+  }
+
+  #waits(): boolean {
+    return this.#options.backlog() > 0;
+  }
+
+  #gather(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null;
+      this.publish();
+    }, GATHER_MS);
+  }
+}

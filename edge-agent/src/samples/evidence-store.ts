@@ -1,0 +1,91 @@
+/**
+ * Pictures that wait for their upload: bytes under dataDir/evidence/<sha256>, what is left to do in the database.
+ * Bytes are on the disk before the row that speaks of them; they go once the hub has both them and every sample of theirs.
+ */
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { SampleReason } from "@kenpin/schema";
+import type { Database } from "../database.ts";
+import { writeDurably } from "../durable-file.ts";
+import type { Picture } from "./evidence.ts";
+
+export type Pending = { sha256: string; type: string };
+
+export class EvidenceStore {
+  #db: Database;
+  #folder: string;
+
+  constructor(db: Database, dataDir: string) {
+    this.#db = db;
+    this.#folder = join(dataDir, "evidence");
+  }
+
+  async keep({ sha256, bytes }: Picture): Promise<void> {
+    await writeDurably(join(this.#folder, sha256), bytes);
+  }
+
+  /** Inside the sample's transaction: this picture belongs to that message. */
+  add({ sha256, type }: Picture, { bootId, seq }: { bootId: string; seq: number }): void {
+    this.#db.prepare("INSERT OR IGNORE INTO evidence (sha256, type) VALUES (?, ?)").run(sha256, type);
+    this.#db.prepare("INSERT OR IGNORE INTO evidence_uses (sha256, boot_id, seq) VALUES (?, ?, ?)").run(sha256, bootId, seq);
+  }
+
+  /** Inside the sample's transaction. */
+  count(day: string, reason: SampleReason): void {
+    this.#db
+      .prepare("INSERT INTO sample_days (day, reason, count) VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1")
+      .run(day, reason);
+    this.#db.prepare("DELETE FROM sample_days WHERE day < ?").run(day);
+  }
+
+  countOf(day: string): { drawn: number; odd: number } {
+    return this.#db
+      .prepare(
+        `SELECT coalesce(sum(count) FILTER (WHERE reason = 'random'), 0) AS drawn,
+                coalesce(sum(count) FILTER (WHERE reason <> 'random'), 0) AS odd FROM sample_days WHERE day = ?`,
+      )
+      .get(day) as { drawn: number; odd: number };
+  }
+
+  pending(limit: number): Pending[] {
+    return this.#db.prepare<[number], Pending>("SELECT sha256, type FROM evidence WHERE uploaded = 0 ORDER BY rowid LIMIT ?").all(limit);
+  }
+
+  async read({ sha256 }: Pending): Promise<Uint8Array> {
+    return readFile(join(this.#folder, sha256));
+  }
+
+  uploaded({ sha256 }: Pending): void {
+    this.#db.prepare("UPDATE evidence SET uploaded = 1 WHERE sha256 = ?").run(sha256);
+  }
+
+  /** A picture whose file is gone can never be sent. */
+  forget({ sha256 }: Pending): void {
+    this.#db.prepare("DELETE FROM evidence WHERE sha256 = ?").run(sha256);
+  }
+
+  /** Removes the bytes of what was uploaded and whose samples were all acknowledged. */
+  async sweep(): Promise<void> {
+    const done = this.#db
+      .prepare<[], Pending>(
+        `SELECT sha256, type FROM evidence WHERE uploaded = 1 AND NOT EXISTS (
+           SELECT 1 FROM evidence_uses u JOIN outbox o ON o.boot_id = u.boot_id AND o.seq = u.seq WHERE u.sha256 = evidence.sha256)`,
+      )
+      .all();
+    for (const picture of done) {
+      this.#db.transaction(() => {
+        this.#db.prepare("DELETE FROM evidence_uses WHERE sha256 = ?").run(picture.sha256);
+        this.forget(picture);
+      })();
+      await rm(join(this.#folder, picture.sha256), { force: true });
+    }
+  }
+
+  /** Removes bytes whose row was never committed; only before frames come, since fresh bytes wait for their row. */
+  async sweepOrphans(): Promise<void> {
+    const known = new Set(this.#db.prepare("SELECT sha256 FROM evidence").pluck().all());
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      if (!known.has(name)) await rm(join(this.#folder, name), { force: true });
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Brings pictures to the hub: PUT /v1/blobs/<sha256> with the agent's own token, once each (201 stored, 200 already there).
+ * Tries for ever with growing pauses, across restarts; one picture the hub will not take does not hold up the others.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorLine, KenpinError } from "@kenpin/schema";
+import type { Logger } from "pino";
+import type { EvidenceStore, Pending } from "./evidence-store.ts";
+
+export type UploaderOptions = {
+  store: EvidenceStore;
+  hub: { url: string; token: string };
+  log: Logger;
+  firstRetryMs?: number;
+};
+
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 60_000;
+const IDLE_MS = 30_000;
+const TIMEOUT_MS = 120_000;
+const BATCH = 32;
+
+export class Uploader {
+  #options: UploaderOptions;
+  #stopped = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #news = Promise.withResolvers<void>();
+
+  constructor(options: UploaderOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  wake(): void {
+    this.#news.resolve();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { store, firstRetryMs = FIRST_RETRY_MS } = this.#options;
+    let retryMs = firstRetryMs;
+    while (!this.#stopped.signal.aborted) {
+      this.#news = Promise.withResolvers<void>();
+      const { sent, failed } = await this.#sendAll();
+      if (sent > 0) retryMs = firstRetryMs;
+      await store.sweep();
+      // After a failure only time helps; otherwise a new picture does.
+      if (failed) await this.#pause(retryMs * (0.5 + Math.random()));
+      else if (sent === 0) await this.#pause(IDLE_MS, this.#news.promise);
+      if (failed) retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
+    }
+  }
+
+  async #sendAll(): Promise<{ sent: number; failed: boolean }> {
+    const { store, log } = this.#options;
+    let sent = 0;
+    let failed = false;
+    for (const picture of store.pending(BATCH)) {
+      if (this.#stopped.signal.aborted) break;
+      try {
+        await this.#send(picture);
+        store.uploaded(picture);
+        sent++;
+      } catch (error) {
+        failed = true;
+        log.warn({ sha256: picture.sha256, why: errorLine(error) }, "upload-failed");
+        if (!(error instanceof KenpinError)) break; // no answer at all: the others would fare no better
+      }
+    }
+    return { sent, failed };
+  }
+
+  async #send(picture: Pending): Promise<void> {
+    const { store, hub } = this.#options;
+    const body = await store.read(picture).catch(() => null);
+    if (!body) {
+      store.forget(picture);
+      throw new KenpinError(
+        "evidence-missing",
+        `the bytes of ${picture.sha256} are gone from the data folder; the sample stays without them`,
+      );
+    }
+    const response = await fetch(new URL(`/v1/blobs/${picture.sha256}`, hub.url), {
+      method: "PUT",
+      headers: { authorization: `Bearer ${hub.token}`, "content-type": picture.type },
+      body: Buffer.from(body),
+      redirect: "error",
+      signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    });
+    await response.body?.cancel();
+    if (response.status !== 200 && response.status !== 201) {
+      throw new KenpinError("upload-refused", `the hub answered ${response.status}; look at its log and at this agent's token`);
+    }
+  }
+
+  async #pause(ms: number, news: Promise<void> = Promise.withResolvers<void>().promise): Promise<void> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([over.signal, this.#stopped.signal]);
+    await Promise.race([news, sleep(ms, undefined, { signal }).catch(() => undefined)]);
+    over.abort();
+  }
+}

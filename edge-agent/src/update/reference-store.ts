@@ -1,0 +1,98 @@
+/**
+ * The good frames a memory bank is taught from: bytes under dataDir/references/<sha256>, sets in the database.
+ * A teaching collects a new set, frame by frame in the verdicts' own transactions, so a restart goes on where it stopped; the
+ * set replaces the active one only when an inspector has been taught with it.
+ */
+import { randomUUID } from "node:crypto";
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Database, readFact, writeFact } from "../database.ts";
+import { writeDurably } from "../durable-file.ts";
+
+export type Reference = { sha256: string; file: string };
+type Teaching = { set: string; camera: string; count: number };
+
+const TEACHING = "references.teaching";
+const ACTIVE = "references.active";
+
+export class ReferenceStore {
+  #db: Database;
+  #folder: string;
+
+  constructor(db: Database, dataDir: string) {
+    this.#db = db;
+    this.#folder = join(dataDir, "references");
+  }
+
+  active(): Reference[] {
+    return this.#frames(readFact<string>(this.#db, ACTIVE) ?? "");
+  }
+
+  /** The next `count` frames of this camera; a teaching under way is given up for it. */
+  begin(camera: string, count: number): void {
+    const teaching: Teaching = { set: randomUUID(), camera, count };
+    writeFact(this.#db, TEACHING, teaching);
+  }
+
+  wants(camera: string): boolean {
+    return this.#teaching()?.camera === camera && this.complete() === null;
+  }
+
+  /** Keeps the bytes; the frame counts once `add` has run in a committed transaction. */
+  async keep(sha256: string, bytes: Uint8Array): Promise<void> {
+    await writeDurably(join(this.#folder, sha256), bytes);
+  }
+
+  add(camera: string, sha256: string): void {
+    const teaching = this.#teaching();
+    if (teaching?.camera !== camera) return;
+    const position = this.#frames(teaching.set).length;
+    if (position >= teaching.count) return;
+    this.#db.prepare("INSERT INTO reference_frames (set_id, position, sha256) VALUES (?, ?, ?)").run(teaching.set, position, sha256);
+  }
+
+  /** The set that is complete and waits to be taught, or null. */
+  complete(): { set: string; frames: Reference[] } | null {
+    const teaching = this.#teaching();
+    if (!teaching) return null;
+    const frames = this.#frames(teaching.set);
+    return frames.length >= teaching.count ? { set: teaching.set, frames } : null;
+  }
+
+  activate(set: string): void {
+    this.#db.transaction(() => {
+      writeFact(this.#db, ACTIVE, set);
+      this.#end(set);
+    })();
+  }
+
+  /** Gives a set up; the active one stays. */
+  discard(set: string): void {
+    this.#db.transaction(() => this.#end(set))();
+  }
+
+  /** Removes what no set needs any more; only before frames come, since a kept file waits for its row. */
+  async sweep(): Promise<void> {
+    const kept = [readFact<string>(this.#db, ACTIVE) ?? "", this.#teaching()?.set ?? ""];
+    this.#db.prepare("DELETE FROM reference_frames WHERE set_id NOT IN (?, ?)").run(...kept);
+    const needed = new Set(this.#db.prepare("SELECT sha256 FROM reference_frames").pluck().all());
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      if (!needed.has(name)) await rm(join(this.#folder, name), { force: true });
+    }
+  }
+
+  #end(set: string): void {
+    if (this.#teaching()?.set === set) writeFact(this.#db, TEACHING, null);
+  }
+
+  #teaching(): Teaching | null {
+    return readFact<Teaching>(this.#db, TEACHING);
+  }
+
+  #frames(set: string): Reference[] {
+    return this.#db
+      .prepare<[string], { sha256: string }>("SELECT sha256 FROM reference_frames WHERE set_id = ? ORDER BY position")
+      .all(set)
+      .map(({ sha256 }) => ({ sha256, file: join(this.#folder, sha256) }));
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Says when a camera's picture is not to be trusted: black, blurred or frozen. Such a frame is unknown, never a pass.
+ * In: each frame's digest and the inspector's FrameStats (brightness in [0, 255]). Out: the reason, or null.
+ * Blurred frames do not enter the running median, else a lens that slipped would soon count as sharp; what counts as
+ * sharp is learnt anew when the agent starts or the camera is resumed.
+ */
+import type { FrameStats } from "@kenpin/inspector";
+import type { UnknownReason } from "@kenpin/schema";
+import { quantile } from "@kenpin/stats";
+
+/** Darker and flatter than any lit part; sensor noise alone stays below. */
+const BLACK_MEAN = 10;
+const BLACK_CONTRAST = 6;
+/** The same bytes three times running: a sensor's noise never repeats. */
+const FROZEN_TIMES = 3;
+/** Frames seen before sharpness is judged, and how many are remembered. */
+const SHARP_FIRST = 20;
+const SHARP_WINDOW = 100;
+/** A defocused picture loses nearly all of its Laplacian; other parts of a line differ by far less. */
+const BLURRED_RATIO = 0.25;
+
+export class CameraWatch {
+  #last = "";
+  #times = 0;
+  #sharpness: number[] = [];
+
+  judge(sha256: string, stats: FrameStats | null): UnknownReason | null {
+    this.#times = sha256 === this.#last ? this.#times + 1 : 1;
+    this.#last = sha256;
+    if (stats && stats.mean < BLACK_MEAN && stats.contrast < BLACK_CONTRAST) return "camera-black";
+    if (this.#times >= FROZEN_TIMES) return "camera-frozen";
+    return stats && this.#isBlurred(stats.sharpness) ? "camera-blurred" : null;
+  }
+
+  forget(): void {
+    this.#sharpness = [];
+    this.#times = 0;
+    this.#last = "";
+  }
+
+  #isBlurred(sharpness: number): boolean {
+    if (this.#sharpness.length >= SHARP_FIRST && sharpness < BLURRED_RATIO * quantile(this.#sharpness, 0.5)) return true;
+    this.#sharpness = [...this.#sharpness, sharpness].slice(-SHARP_WINDOW);
+    return false;
+  }
+}
