@@ -5,7 +5,7 @@
  */
 import { Model, type Initializer } from "./model.ts";
 import { type Chunk, Writer } from "./protobuf.ts";
-import type { Weight } from "./weights.ts";
+import { labelOf, type Weight } from "./weights.ts";
 
 const OPSET = 17;
 const IR_VERSION = 8;
@@ -38,8 +38,9 @@ export class Graph {
     this.#outputs.push({ name, type: "float", shape });
   }
 
+  /** Named after the tensors it is made of, so that another graph of the same model finds it again. */
   weight(weight: Weight, shape: number[]): Value {
-    return this.#initializer(FLOAT, shape, weight);
+    return this.#initializer(FLOAT, shape, weight, labelOf(weight));
   }
 
   floats(values: Float32Array | number[], shape: number[]): Value {
@@ -103,8 +104,7 @@ export class Graph {
     });
   }
 
-  #initializer(type: number, shape: number[], data: Chunk): Value {
-    const name = `w${this.#count++}`;
+  #initializer(type: number, shape: number[], data: Chunk, name = `c${this.#count++}`): Value {
     this.#initializers.push({ name, type, shape, data });
     return name;
   }

@@ -5,11 +5,13 @@
  */
 import { KenpinError } from "@kenpin/schema";
 import { type Chunk, chunkBytes, Writer } from "./protobuf.ts";
-import { type Lookup, lookupIn, type Weight, type Weights } from "./weights.ts";
+import { labelOf, type Lookup, lookupIn, type Weight, type Weights } from "./weights.ts";
 
 export type Initializer = { name: string; type: number; shape: number[]; data: Chunk };
 /** A tensor of the checkpoint by its name, read when it is needed. */
 export type ReadTensor = (name: string) => Promise<Float32Array>;
+/** An initializer of another graph of the same model by its label, as read-weights.ts finds them. */
+export type ReadPrepared = (label: string, numbers: number) => Promise<Uint8Array>;
 /** Bytes for the model's file, or for the data file beside it. */
 export type ModelBytes = { file: "model" | "data"; bytes: Uint8Array };
 
@@ -48,9 +50,19 @@ export class Model {
   }
 
   /** The model piece by piece; `dataFile` is the name the data file will have, used when the model is too large for one. */
-  async *stream(read: ReadTensor, dataFile: string, limitBytes = PROTOBUF_LIMIT_BYTES): AsyncGenerator<ModelBytes> {
+  stream(read: ReadTensor, dataFile: string, limitBytes = PROTOBUF_LIMIT_BYTES): AsyncGenerator<ModelBytes> {
+    return this.#stream((weight) => fromTensors(weight, read), dataFile, limitBytes);
+  }
+
+  /** The same with weights that another graph of this model already holds, ready as they are. */
+  streamPrepared(read: ReadPrepared, dataFile: string, limitBytes = PROTOBUF_LIMIT_BYTES): AsyncGenerator<ModelBytes> {
+    return this.#stream((weight) => read(labelOf(weight), weight.length), dataFile, limitBytes);
+  }
+
+  async *#stream(make: (weight: Weight) => Promise<Uint8Array>, dataFile: string, limitBytes: number): AsyncGenerator<ModelBytes> {
+    const resolve = async (chunk: Chunk) => (chunk instanceof Uint8Array ? chunk : make(chunk));
     if (this.weightBytes <= limitBytes) {
-      for (const chunk of this.#draw(this.#initializers.map(inside)).chunks) yield { file: "model", bytes: await resolve(chunk, read) };
+      for (const chunk of this.#draw(this.#initializers.map(inside)).chunks) yield { file: "model", bytes: await resolve(chunk) };
       return;
     }
     let offset = 0;
@@ -64,17 +76,16 @@ export class Model {
       offset += padding + bytes;
       return beside(initializer, place);
     });
-    for (const chunk of this.#draw(encoded).chunks) yield { file: "model", bytes: await resolve(chunk, read) };
-    for (const chunk of outside) yield { file: "data", bytes: await resolve(chunk, read) };
+    for (const chunk of this.#draw(encoded).chunks) yield { file: "model", bytes: await resolve(chunk) };
+    for (const chunk of outside) yield { file: "data", bytes: await resolve(chunk) };
   }
 }
 
-async function resolve(chunk: Chunk, read: ReadTensor): Promise<Uint8Array> {
-  if (chunk instanceof Uint8Array) return chunk;
+async function fromTensors(weight: Weight, read: ReadTensor): Promise<Uint8Array> {
   const tensors = new Map<string, Float32Array>();
-  for (const name of chunk.names) if (!tensors.has(name)) tensors.set(name, await read(name));
+  for (const name of weight.names) if (!tensors.has(name)) tensors.set(name, await read(name));
   const get: Lookup = (name) => tensors.get(name) as Float32Array;
-  return bytesOf((chunk satisfies Weight).make(get));
+  return bytesOf(weight.make(get));
 }
 
 function bytesOf(data: Float32Array): Uint8Array {

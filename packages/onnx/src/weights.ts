@@ -23,6 +23,11 @@ export function tensorsOf(config: ModelConfig): Take {
   };
 }
 
+/** What an initializer is called in the file: the tensors it is made of. */
+export function labelOf({ names }: Weight): string {
+  return [...new Set(names)].join("+");
+}
+
 export function lookupIn(weights: Weights): Lookup {
   return (name) => {
     const found = weights.get(name);
