@@ -12,7 +12,7 @@ const halves = halfTable();
 /** May share memory with `bytes` when those are a buffer of their own; neither is written to afterwards. */
 export function toFloat32(bytes: Uint8Array, format: FloatFormat): Float32Array {
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
-  const buffer = (whole ? bytes : bytes.slice()).buffer as ArrayBuffer;
+  const buffer = (whole ? bytes : new Uint8Array(bytes)).buffer as ArrayBuffer;
   if (format === "F32") return new Float32Array(buffer);
   if (format === "F64") return Float32Array.from(new Float64Array(buffer));
   const from = new Uint16Array(buffer);

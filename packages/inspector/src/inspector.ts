@@ -26,6 +26,10 @@ export type Inspector = {
 /** A frame that takes longer than this hangs; the worker is ended. */
 const TIMEOUT_MS = 30_000;
 const TEACH_TIMEOUT_MS = 300_000;
+/** The first question to a tower opens it, which for 5 billion weights takes minutes. */
+const EMBED_TIMEOUT_MS = 600_000;
+/** 16 rows of 1,024 numbers as JSON stay well below a header's limit. */
+const TEXTS_AT_ONCE = 16;
 const ORIGIN = import.meta.filename;
 
 export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_MS }: InspectorOptions): Promise<Inspector> {
@@ -59,8 +63,35 @@ export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_M
 export async function embedTexts({ textModel, inputIds }: { textModel: string; inputIds: Int32Array[] }): Promise<Float32Array[]> {
   const worker = startWorker();
   try {
-    const { result } = await worker.ask({ op: "embed-text", textModel, inputIds: inputIds.map((row) => [...row]) }, [], TIMEOUT_MS);
-    return (result as number[][]).map((row) => Float32Array.from(row));
+    const embeds: Float32Array[] = [];
+    for (let i = 0; i < inputIds.length; i += TEXTS_AT_ONCE) {
+      const rows = inputIds.slice(i, i + TEXTS_AT_ONCE).map((row) => [...row]);
+      const { result } = await worker.ask({ op: "embed-text", textModel, inputIds: rows }, [], EMBED_TIMEOUT_MS);
+      embeds.push(...(result as number[][]).map((row) => Float32Array.from(row)));
+    }
+    return embeds;
+  } finally {
+    await worker.close();
+  }
+}
+
+export type EmbedImagesOptions = {
+  visionModel: string;
+  /** Input side of the image tower in pixels. */
+  side: number;
+  /** [3, side, side] each; made when their turn comes, so that a long list needs no memory. */
+  pixelValues: Iterable<Promise<Float32Array>> | AsyncIterable<Float32Array>;
+};
+
+/** Embeds pictures with an image tower in a worker of its own, one row of length 1 each, in order. */
+export async function* embedImages({ visionModel, side, pixelValues }: EmbedImagesOptions): AsyncGenerator<Float32Array> {
+  const worker = startWorker();
+  try {
+    for await (const pixels of pixelValues) {
+      const body = new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength);
+      const answer = await worker.ask({ op: "embed-images", visionModel, side }, [body], EMBED_TIMEOUT_MS);
+      yield new Float32Array(new Uint8Array(answer.body).buffer);
+    }
   } finally {
     await worker.close();
   }

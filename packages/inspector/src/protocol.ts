@@ -7,6 +7,8 @@
  *   open    {bundleDir, threads}                → {provider, precision}
  *   teach   {sizes: [bytes of each frame]} body → {references}
  *   inspect {map: boolean} body = image bytes   → Inspection, body = heat map PNG or empty
+ *   embed-text   {textModel, inputIds}                                → rows of text_embeds
+ *   embed-images {visionModel, side} body = pixel_values as float32   → {dim}, body = image_embeds as float32
  */
 import { KenpinError } from "@kenpin/schema";
 

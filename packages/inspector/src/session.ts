@@ -1,5 +1,6 @@
 /**
- * The one door to ONNX Runtime. In: a model file's bytes. Out: a function from named tensors to named tensors.
+ * The one door to ONNX Runtime. In: a model file's bytes, or its path where weights may lie in a file beside it. Out: a
+ * function from named tensors to named tensors.
  * The runtime blocks its thread while it runs, which is why all of this lives in a worker process.
  */
 import { errorLine, KenpinError } from "@kenpin/schema";
@@ -11,13 +12,14 @@ export type Model = { run: (feeds: Record<string, Feed>) => Promise<Record<strin
 /** The only provider in onnxruntime-node's CPU build; others come with the Python worker. */
 export const PROVIDER = "cpu";
 
-export async function openModel(bytes: Uint8Array, what: string, threads?: number): Promise<Model> {
+export async function openModel(file: Uint8Array | string, what: string, threads?: number): Promise<Model> {
   try {
-    const session = await InferenceSession.create(bytes, {
+    const options: InferenceSession.SessionOptions = {
       executionProviders: [PROVIDER],
       graphOptimizationLevel: "all",
       ...(threads !== undefined && { intraOpNumThreads: threads }),
-    });
+    };
+    const session = await (typeof file === "string" ? InferenceSession.create(file, options) : InferenceSession.create(file, options));
     return {
       run: async (feeds) => {
         const tensors = Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toTensor(feed)]));

@@ -2,13 +2,13 @@
  * The inspector's process: reads requests on stdin, answers on stdout, one at a time; see protocol.ts.
  * It ends when its stdin does, so it never outlives the agent that started it.
  */
-import { readFile } from "node:fs/promises";
 import { errorLine, KenpinError } from "@kenpin/schema";
 import { openInspection } from "./inspection.ts";
 import { encodeMessage, type Header, type Message, messageReader } from "./protocol.ts";
-import { openModel } from "./session.ts";
+import { type Model, openModel } from "./session.ts";
 
 let inspection: Awaited<ReturnType<typeof openInspection>> | null = null;
+let tower: { path: string; model: Model } | null = null;
 let turn: Promise<void> = Promise.resolve();
 
 process.stdin.on(
@@ -32,6 +32,7 @@ async function answer({ header, body }: Message): Promise<void> {
 
 async function perform(header: Header, body: Uint8Array): Promise<{ result: unknown; body?: Uint8Array }> {
   if (header["op"] === "embed-text") return { result: await embedTexts(header) };
+  if (header["op"] === "embed-images") return embedImages(header, body);
   if (header["op"] === "open") {
     inspection = await openInspection(String(header["bundleDir"]), header["threads"] as number | undefined);
     return { result: { provider: inspection.provider, precision: inspection.precision } };
@@ -47,14 +48,32 @@ async function perform(header: Header, body: Uint8Array): Promise<{ result: unkn
 
 /** Rows of text embeddings, one array each. */
 async function embedTexts(header: Header): Promise<number[][]> {
-  const model = await openModel(await readFile(String(header["textModel"])), "text.onnx");
+  const model = await openTower(String(header["textModel"]), "text.onnx");
   const rows = header["inputIds"] as number[][];
   const ids = BigInt64Array.from(rows.flat().map(BigInt));
   const out = await model.run({ input_ids: { data: ids, dims: [rows.length, rows[0]?.length ?? 0] } });
-  await model.release();
   const embeds = out["text_embeds"] as Float32Array;
   const dim = embeds.length / rows.length;
   return rows.map((_, i) => [...embeds.subarray(i * dim, (i + 1) * dim)]);
+}
+
+async function embedImages(header: Header, body: Uint8Array): Promise<{ result: unknown; body: Uint8Array }> {
+  const model = await openTower(String(header["visionModel"]), "vision.onnx");
+  const side = Number(header["side"]);
+  const pixels = new Float32Array(new Uint8Array(body).buffer); // a copy of its own, because the message may start at any byte
+  const count = pixels.length / (3 * side * side);
+  const out = await model.run({ pixel_values: { data: pixels, dims: [count, 3, side, side] } });
+  const embeds = out["image_embeds"] as Float32Array;
+  return { result: { dim: embeds.length / count }, body: new Uint8Array(embeds.buffer, embeds.byteOffset, embeds.byteLength) };
+}
+
+/** The tower asked for last stays open: pictures and texts come in batches. */
+async function openTower(path: string, what: string): Promise<Model> {
+  if (tower?.path === path) return tower.model;
+  await tower?.model.release();
+  tower = null;
+  tower = { path, model: await openModel(path, what) };
+  return tower.model;
 }
 
 function cut(body: Uint8Array, sizes: number[]): Uint8Array[] {
