@@ -3,11 +3,25 @@
  */
 import { errorLine } from "@kenpin/schema";
 import { Command } from "commander";
+import { embedCommand } from "./commands/embed.ts";
+import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
+import { inspectCommand } from "./commands/inspect.ts";
+import { pullCommand } from "./commands/pull.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { stageCommand } from "./commands/stage.ts";
 
 const program = new Command("kenpin")
   .description("Visual inspection from words: trainer, hub and model tools")
   .version("0.1.0")
-  .showHelpAfterError();
+  .showHelpAfterError()
+  .addCommand(pullCommand())
+  .addCommand(importCommand())
+  .addCommand(exportCommand())
+  .addCommand(embedCommand())
+  .addCommand(inspectCommand())
+  .addCommand(serveCommand())
+  .addCommand(stageCommand());
 
 try {
   await program.parseAsync();

@@ -31,7 +31,8 @@ export type FactoryOptions = {
 
 export type Factory = {
   hubUrl: string;
-  loginUrl: string | null;
+  /** Opens the page once, already signed in. */
+  loginUrl: string;
   brokerUrl: string;
   hub: HubClient;
   bundle: BundleRow;
@@ -122,15 +123,11 @@ async function startHub(launch: Launch, options: FactoryOptions, brokerUrl: stri
   const port = options.hubPort || (await freePort());
   const child = launch("hub", [cli, "serve", "--data", data, "--broker", brokerUrl, "--port", String(port)]);
   const hubUrl = `http://127.0.0.1:${port}`;
-  const ready = await child.waitFor(/https?:\/\/[^\s"]+/, 30_000);
+  await child.waitFor(/https?:\/\/[^\s"]+/, 30_000);
   const token = (await readFile(join(data, "admin.token"), "utf8")).trim();
-  const loginUrl = /login/.test(ready[0]) ? ready[0] : null;
-  return {
-    hub: createHubClient({ url: hubUrl, token }),
-    hubUrl,
-    loginUrl,
-    process: child,
-  };
+  const hub = createHubClient({ url: hubUrl, token });
+  const loginUrl = hubUrl + (await hub.loginLink()).path;
+  return { hub, hubUrl, loginUrl, process: child };
 }
 
 type ConfigParts = {

@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   try {
     const onLog = options.verbose ? (name: string, line: string) => progress.note(`${name}: ${line}`) : undefined;
     factory = await startFactory({ dataDir, hubPort: options.port, brokerUrl: options.broker, onLog }, (text) => progress.note(text));
-    progress.note(`The page: ${factory.loginUrl ?? factory.hubUrl}`);
+    progress.note(`The page: ${factory.loginUrl}`);
     const story = await Promise.race([tellStory(factory, split, progress.tell), stop]);
     if (!story) return;
     const summary = summarise({

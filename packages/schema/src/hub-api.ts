@@ -3,8 +3,8 @@
  *
  * PUT  /v1/blobs/<sha256>        agent     bytes of a sample's frame or map; 201 stored, 200 already there
  * GET  /v1/bundles/<digest>      agent     the tar, with Range
- * GET  /v1/verdicts?after&limit  viewer    VerdictRow[]
- * GET  /v1/samples?unlabelled    labeller  SampleRow[]
+ * GET  /v1/verdicts?after&limit  viewer    VerdictRow[] in the order they were committed; with `newest`, the latest ones, newest first
+ * GET  /v1/samples?unlabelled    labeller  SampleRow[], newest first, at most 5000
  * POST /v1/labels                labeller  Label[] → { stored }
  * GET  /v1/agents                viewer    AgentRow[]
  * POST /v1/agents/<site>/<agent>/commands  engineer  CommandRequest → Reply
@@ -12,9 +12,16 @@
  * POST /v1/bundles               engineer  BundleRequest → BundleRow: the base model with the given words, signed
  * GET  /v1/bundles               viewer    BundleRow[]
  * POST /v1/runs                  engineer  RunRequest → RunRow
+ * GET  /v1/runs                  viewer    RunRow[], newest first
  * GET  /v1/runs/<id>             viewer    RunRow
+ * GET  /v1/runs/<id>/progress    viewer    RunProgress[], for the curve
  * POST /v1/rollouts              engineer  RolloutRequest → { desired }
- * GET  /v1/events                viewer    server-sent events: verdict, sample, run, agent
+ * GET  /v1/blobs/<sha256>        viewer    a sample's picture or heat map
+ * GET  /v1/summary               viewer    HubSummary
+ * GET  /v1/events                viewer    server-sent events, each a HubEvent: verdict, sample, run, agent, broker
+ * GET  /v1/me                    viewer    Me
+ * POST /v1/tokens                admin     TokenRequest → TokenGrant
+ * POST /v1/login-links           admin     LoginLinkRequest → LoginLink
  */
 import { z } from "zod";
 import { Name, Sha256, Timestamp } from "./primitives.ts";
@@ -125,6 +132,49 @@ export type RunRow = z.infer<typeof RunRow>;
 
 export const RolloutRequest = z.strictObject({ bundle: Sha256, site: Name, agents: z.array(Name).min(1) });
 export type RolloutRequest = z.infer<typeof RolloutRequest>;
+
+/** Each role may do what the ones before it may. */
+export const Role = z.enum(["viewer", "labeller", "engineer", "admin"]);
+export type Role = z.infer<typeof Role>;
+
+export const Me = z.strictObject({ name: z.string(), role: Role });
+export type Me = z.infer<typeof Me>;
+
+export const TokenRequest = z.strictObject({ name: Name, role: Role });
+export type TokenRequest = z.infer<typeof TokenRequest>;
+
+/** The token is shown this once. */
+export const TokenGrant = z.strictObject({ name: Name, role: Role, token: z.string() });
+export type TokenGrant = z.infer<typeof TokenGrant>;
+
+export const LoginLinkRequest = z.strictObject({ name: Name.default("operator"), role: Role.default("admin") });
+export type LoginLinkRequest = z.input<typeof LoginLinkRequest>;
+
+/** Opens the page once, within five minutes; the path stands on whatever address the hub is reached at. */
+export const LoginLink = z.strictObject({ path: z.string().startsWith("/login?code="), expiresAt: Timestamp });
+export type LoginLink = z.infer<typeof LoginLink>;
+
+/** Counts over everything the hub ever committed. */
+export const HubSummary = z.strictObject({
+  verdicts: z.strictObject({ pass: z.int(), fail: z.int(), unknown: z.int() }),
+  samples: z.strictObject({ announced: z.int(), unlabelled: z.int(), labelledByGroundTruth: z.int() }),
+  broker: z.enum(["connected", "away"]),
+  /** Messages since the hub started that were no new verdict or sample, by what was wrong with them. */
+  setAside: z.strictObject({ duplicates: z.int(), malformed: z.int(), quarantined: z.int(), unknownAgents: z.int(), postponed: z.int() }),
+});
+export type HubSummary = z.infer<typeof HubSummary>;
+
+/** The name under which a set's own ground truth labels, so that nobody takes it for a person's judgement. */
+export const GROUND_TRUTH = "ground-truth";
+
+export const HubEvent = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("verdict"), data: VerdictRow }),
+  z.strictObject({ type: z.literal("sample"), data: SampleRow }),
+  z.strictObject({ type: z.literal("run"), data: RunRow }),
+  z.strictObject({ type: z.literal("agent"), data: AgentRow }),
+  z.strictObject({ type: z.literal("broker"), data: z.strictObject({ state: z.enum(["connected", "away"]) }) }),
+]);
+export type HubEvent = z.infer<typeof HubEvent>;
 
 export const ErrorBody = z.strictObject({ code: z.string(), message: z.string() });
 export type ErrorBody = z.infer<typeof ErrorBody>;

@@ -1,0 +1,32 @@
+/** `kenpin stage`: a model and words become a bundle's unsigned files; prints what its manifest will say of them as one JSON line. */
+import { readFile } from "node:fs/promises";
+import { KenpinError, parseAtDoor, PromptSet } from "@kenpin/schema";
+import { Command } from "commander";
+import { z } from "zod";
+
+const Options = z.strictObject({ model: z.string(), words: z.string(), out: z.string(), seed: z.coerce.number().int().min(0) });
+const Words = z.strictObject({ good: PromptSet.shape.good, bad: PromptSet.shape.bad });
+
+export function stageCommand(): Command {
+  return new Command("stage")
+    .description("turn a model and words into a bundle's unsigned files")
+    .requiredOption("--model <dir>", "folder of model.safetensors and config.json")
+    .requiredOption("--words <file>", 'JSON file: {"good": [...], "bad": [...]}')
+    .requiredOption("--out <dir>", "folder for the files")
+    .option("--seed <n>", "seed of everything drawn at random", "1")
+    .action(async (given: unknown) => {
+      const { model, words, out, seed } = parseAtDoor(Options, given, "kenpin stage");
+      const { stageBundle } = await import("../bundle/stage.ts");
+      const staged = await stageBundle({ modelDir: model, words: await readWords(words), outDir: out, seed });
+      process.stdout.write(`${JSON.stringify(staged)}\n`);
+    });
+}
+
+async function readWords(file: string): Promise<z.infer<typeof Words>> {
+  try {
+    return parseAtDoor(Words, JSON.parse(await readFile(file, "utf8")), file);
+  } catch (error) {
+    if (error instanceof KenpinError) throw error;
+    throw new KenpinError("words-unreadable", `${file} is not readable JSON: ${(error as Error).message}`);
+  }
+}

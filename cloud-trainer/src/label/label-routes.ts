@@ -1,0 +1,26 @@
+/** HTTP of labelling: the samples that wait, and what somebody says of them. */
+import { Label } from "@kenpin/schema";
+import { Hono } from "hono";
+import { z } from "zod";
+import { type Door, needs, readJson } from "../door.ts";
+import type { Labels } from "./labels.ts";
+
+/** A set's whole ground truth in one request, and no more. */
+const LabelList = z.array(Label).min(1).max(5000);
+
+export function labelRoutes({ labels, onLabel }: { labels: Labels; onLabel: (frame: string) => void }): Hono<Door> {
+  const routes = new Hono<Door>();
+
+  routes.get("/v1/samples", needs("labeller"), async (c) =>
+    c.json(await labels.samples({ unlabelled: c.req.query("unlabelled") !== undefined })),
+  );
+
+  routes.post("/v1/labels", needs("labeller"), async (c) => {
+    const list = await readJson(c, LabelList, "labels");
+    const stored = await labels.store(list);
+    for (const frame of new Set(list.map(({ sample }) => sample))) onLabel(frame);
+    return c.json({ stored });
+  });
+
+  return routes;
+}

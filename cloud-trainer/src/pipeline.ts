@@ -1,0 +1,163 @@
+/**
+ * The hub, from end to end: what agents say goes up into the ledger, what people say of it goes into labels, runs turn
+ * both into bundles, and rollouts send those down. Stages know nothing of one another; this file joins them.
+ */
+import { randomUUID } from "node:crypto";
+import { join, resolve } from "node:path";
+import { connectLink } from "@kenpin/messaging";
+import { hubFilters, parseTopic } from "@kenpin/schema";
+import type { Logger } from "pino";
+import { bundleRoutes } from "./bundle/bundle-routes.ts";
+import { openKeys } from "./bundle/keys.ts";
+import { openShelf } from "./bundle/shelf.ts";
+import { stageInProcess } from "./bundle/stage-process.ts";
+import { labelRoutes } from "./label/label-routes.ts";
+import { openLabels } from "./label/labels.ts";
+import type { Message, Publish } from "./ports.ts";
+import { openAgents } from "./rollout/agents.ts";
+import { startCommands } from "./rollout/commands.ts";
+import { rolloutRoutes } from "./rollout/rollout-routes.ts";
+import { openBlobs } from "./samples/blobs.ts";
+import { startIngest } from "./samples/ingest.ts";
+import { openLedger } from "./samples/ledger.ts";
+import { sampleRoutes } from "./samples/sample-routes.ts";
+import { openAccess } from "./serve/access.ts";
+import { openDataFolder } from "./serve/data-folder.ts";
+import { openDatabase } from "./serve/database.ts";
+import { startEvents } from "./serve/events.ts";
+import { loginRoutes } from "./serve/login-routes.ts";
+import { startNews } from "./serve/news.ts";
+import { pageRoutes } from "./serve/page-routes.ts";
+import { runRoutes } from "./serve/run-routes.ts";
+import { openRuns } from "./serve/runs.ts";
+import { startServer } from "./serve/server.ts";
+import { summaryRoutes } from "./serve/summary.ts";
+import { startTrainers, type TrainerCommand } from "./serve/trainer-process.ts";
+
+export type HubOptions = {
+  dataDir: string;
+  brokerUrl: string;
+  host: string;
+  port: number;
+  allowHosts: readonly string[];
+  /** How to start a `kenpin` command of this same program. */
+  trainer: TrainerCommand;
+  log: Logger;
+};
+
+const BASE_MODEL = resolve(import.meta.dirname, "../base");
+/** Shared by all hubs of one broker; status and replies go to every hub, since retained messages reach no shared subscription. */
+const SHARED_BY_HUBS = "kenpin-hub";
+const SWEEP_MS = 3_600_000;
+
+export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, trainer, log }: HubOptions) {
+  await openDataFolder(dataDir);
+  const database = openDatabase(join(dataDir, "hub.sqlite"));
+  const keys = await openKeys({ dataDir, now: new Date(), log });
+  const agents = await openAgents(database);
+  const access = await openAccess({ database, dataDir, agentOf: agents.agentOf });
+  const ledger = await openLedger(database);
+  const blobs = await openBlobs({ database, dataDir });
+  const labels = await openLabels(database);
+  const trainers = startTrainers(trainer);
+  const shelf = await openShelf({ database, dataDir, baseDir: BASE_MODEL, keys, stage: stageInProcess(trainers.run) });
+  const events = startEvents();
+  const { emit } = events;
+  const learnable = async () =>
+    (await labels.learnable()).map(({ sample: { frame, reason, drawProbability }, label }) => {
+      return { file: blobs.path(frame.sha256), sha256: frame.sha256, label, reason, drawProbability };
+    });
+  const runs = await openRuns({ database, dataDir, trainer, originOf: shelf.originOf, learnable, seal: shelf.sealRun, emit, log });
+
+  let broker: "connected" | "away" = "away";
+  const link = connectLink({
+    url: brokerUrl,
+    clientId: `kenpin-hub-${randomUUID().slice(0, 8)}`,
+    onState: (state, detail) => {
+      if (state !== broker) log[state === "away" ? "warn" : "info"]({ url: withoutPassword(brokerUrl), detail }, `broker-${state}`);
+      if (state !== broker) emit({ type: "broker", data: { state } });
+      broker = state;
+    },
+  });
+  const publish: Publish = (topic, payload, options) => link.publish(topic, payload, options);
+  const news = startNews({ emit, agentRow: agents.row, log });
+  const { onAgent } = news;
+  const onSample = (frame: string) => news.onSamples(labels.samplesOf(frame));
+  const ingest = startIngest({ database, ledger, publish, emit, onSample, onAgent, log });
+  const commands = startCommands({ signingKey: keys.signingKey, publish });
+
+  const hear = async (message: Message): Promise<void> => {
+    const from = parseTopic(message.topic);
+    if (!from) return ingest.count("malformed", { topic: message.topic.slice(0, 200), why: "topic" });
+    const { site, agent, kind, rest } = from;
+    if (!agents.enrolled(site, agent)) return ingest.count("unknownAgents", { site, agent });
+    if (kind === "verdict" || kind === "sample") return ingest.accept(message);
+    if (kind === "reply")
+      return commands.heard(site, agent, rest, message) ? undefined : ingest.count("malformed", { site, agent, why: kind });
+    const said = await agents.heard(site, agent, kind === "status" ? "status" : "bundle", message);
+    if (said === null) return ingest.count("malformed", { site, agent, why: kind });
+    if (said !== true && said.outbox) ingest.raise(site, agent, said.outbox);
+    onAgent(site, agent);
+  };
+  for (const filter of hubFilters()) {
+    const shared = /\/(verdict|sample)\//.test(filter) ? { shared: SHARED_BY_HUBS } : {};
+    const heard = (topic: string, payload: unknown, raw: Uint8Array) =>
+      void hear({ topic, payload, raw }).catch((error: Error) => log.error({ topic, error: error.message }, "message-failed"));
+    link.subscribe(filter, heard, shared);
+  }
+  link.onConnect(() => {
+    // A broker that forgot its retained messages is told again what stands.
+    const tellAgain = async () => {
+      await agents.publishDesired(publish);
+      await ingest.acknowledge(await agents.rows());
+    };
+    tellAgain().catch((error: Error) => log.warn({ error: error.message }, "retained-state-not-sent"));
+  });
+  const sweep = setInterval(
+    () => void blobs.sweep(Date.now()).catch((error: Error) => log.error({ error: error.message }, "sweep-failed")),
+    SWEEP_MS,
+  );
+
+  const onBlob = (sha256: string) => news.onSamples(labels.samplesWith(sha256));
+  const routes = [
+    pageRoutes(),
+    loginRoutes(access),
+    sampleRoutes({ database, blobs, onBlob }),
+    labelRoutes({ labels, onLabel: onSample }),
+    bundleRoutes(shelf),
+    runRoutes(runs),
+    rolloutRoutes({ agents, commands, publish, rootKey: keys.rootKey, bundleOf: shelf.row, onAgent }),
+    summaryRoutes({ database, samples: labels.counts, setAside: () => ingest.counts, broker: () => broker }),
+    events.routes,
+  ];
+  const stop = async () => {
+    clearInterval(sweep);
+    news.stop();
+    events.stop();
+    commands.stop();
+    await Promise.all([runs.stop(), trainers.stop(), ingest.stop()]);
+    await link.close();
+    await database.close();
+  };
+  try {
+    const server = await startServer({ host, port, allowHosts, access, routes, log });
+    return {
+      url: server.url,
+      stop: async () => {
+        events.stop();
+        await server.close();
+        await stop();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function withoutPassword(url: string): string {
+  const parsed = new URL(url);
+  parsed.password = "";
+  parsed.username = "";
+  return parsed.href;
+}

@@ -1,0 +1,121 @@
+/**
+ * Who may come in: tokens of people and tools by role, one-time login links, sessions of the page. Agents' tokens belong
+ * to rollout/ and are asked for through `agentOf`. Only sha256 digests of secrets are stored; a token is shown once.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { KenpinError, type LoginLink, type Me, Role, type TokenGrant, type TokenRequest } from "@kenpin/schema";
+import type { Caller } from "../door.ts";
+import type { Database } from "../ports.ts";
+
+const SECRET_BYTES = 32;
+const LINK_LIFE_MS = 5 * 60_000;
+export const SESSION_LIFE_MS = 12 * 3_600_000;
+/** Links that nobody opened must not pile up. */
+const OPEN_LINKS = 100;
+
+const TABLES = [
+  `CREATE TABLE tokens (digest TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL) STRICT;
+   CREATE TABLE login_links (digest TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT;
+   CREATE TABLE sessions (digest TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, expires_at INTEGER NOT NULL) STRICT`,
+];
+
+type Holder = { digest: string; name: string; role: string };
+type AccessOptions = {
+  database: Database;
+  dataDir: string;
+  agentOf: (tokenDigest: string) => Promise<{ site: string; agent: string } | null>;
+  now?: () => number;
+};
+
+export type Access = Awaited<ReturnType<typeof openAccess>>;
+
+export async function openAccess({ database, dataDir, agentOf, now = Date.now }: AccessOptions) {
+  await database.migrate("access", TABLES);
+  const adminDigest = digestOf(adminToken(join(dataDir, "admin.token")));
+
+  const personOf = async (token: string): Promise<Me | null> => {
+    const digest = digestOf(token);
+    if (same(digest, adminDigest)) return { name: "admin", role: "admin" };
+    const [holder] = await database.all<Holder>("SELECT digest, name, role FROM tokens WHERE digest = ?", digest);
+    return holder && same(holder.digest, digest) ? me(holder) : null;
+  };
+
+  return {
+    callerOf: async (token: string): Promise<Caller | null> => {
+      const person = await personOf(token);
+      if (person) return { kind: "person", ...person };
+      const agent = await agentOf(digestOf(token));
+      return agent && { kind: "agent", ...agent };
+    },
+    personOf,
+    sessionOf: async (secret: string): Promise<Me | null> => {
+      const sql = "SELECT digest, name, role FROM sessions WHERE digest = ? AND expires_at > ?";
+      const [holder] = await database.all<Holder>(sql, digestOf(secret), now());
+      return holder ? me(holder) : null;
+    },
+    /** A token of the same name is replaced: that is how one is taken back. */
+    grant: async ({ name, role }: TokenRequest): Promise<TokenGrant> => {
+      const token = secret("kt_");
+      const sql = "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, role = excluded.role";
+      await database.run(sql, digestOf(token), name, role);
+      return { name, role, token };
+    },
+    loginLink: async ({ name, role }: Me): Promise<LoginLink> => {
+      const code = secret("");
+      const expiresAt = now() + LINK_LIFE_MS;
+      await database.run("DELETE FROM login_links WHERE expires_at <= ?", now());
+      const newest = "SELECT digest FROM login_links ORDER BY expires_at DESC LIMIT ?";
+      await database.run(`DELETE FROM login_links WHERE digest NOT IN (${newest})`, OPEN_LINKS - 1);
+      await database.run("INSERT INTO login_links VALUES (?, ?, ?, ?)", digestOf(code), name, role, expiresAt);
+      return { path: `/login?code=${code}`, expiresAt: new Date(expiresAt).toISOString() };
+    },
+    /** Takes a link's code, once; null where it is unknown, used or too old. */
+    redeem: async (code: string): Promise<Me | null> => {
+      const sql = "DELETE FROM login_links WHERE digest = ? RETURNING digest, name, role, expires_at";
+      const [link] = await database.all<Holder & { expires_at: number }>(sql, digestOf(code));
+      return link && link.expires_at > now() ? me(link) : null;
+    },
+    /** The secret of a fresh session, for the cookie. */
+    openSession: async ({ name, role }: Me): Promise<string> => {
+      const fresh = secret("");
+      await database.run("DELETE FROM sessions WHERE expires_at <= ?", now());
+      await database.run("INSERT INTO sessions VALUES (?, ?, ?, ?)", digestOf(fresh), name, role, now() + SESSION_LIFE_MS);
+      return fresh;
+    },
+    closeSession: async (session: string): Promise<void> => {
+      await database.run("DELETE FROM sessions WHERE digest = ?", digestOf(session));
+    },
+  };
+}
+
+/** The first start makes it; whoever may read the data folder is the administrator. */
+function adminToken(file: string): string {
+  try {
+    writeFileSync(file, `${secret("ka_")}\n`, { mode: 0o600, flag: "wx", flush: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  const token = readFileSync(file, "utf8").trim();
+  if (token.length < SECRET_BYTES) {
+    throw new KenpinError("admin-token-broken", `${file} holds no token; delete the file and the next start makes a new one`);
+  }
+  return token;
+}
+
+function me({ name, role }: Holder): Me {
+  return { name, role: Role.parse(role) };
+}
+
+function secret(prefix: string): string {
+  return prefix + randomBytes(SECRET_BYTES).toString("base64url");
+}
+
+function digestOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function same(a: string, b: string): boolean {
+  return timingSafeEqual(Buffer.from(a), Buffer.from(b));
+}
