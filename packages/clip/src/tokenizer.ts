@@ -13,7 +13,7 @@ const VOCABULARY = join(import.meta.dirname, "../vocabulary/merges.txt.gz");
 const PATTERN = /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
 
 export function createTokenizer({ merges, context }: { merges: number; context: number }): Tokenizer {
-  const lines = gunzipSync(readFileSync(VOCABULARY)).toString("utf8").split("\n").slice(0, merges);
+  const lines = readMerges(merges);
   const bytes = byteLetters();
   const ranks = new Map(lines.map((line, rank) => [line, rank]));
   const words = [...bytes.table, ...bytes.table.map((letter) => `${letter}</w>`), ...lines.map((line) => line.replace(" ", ""))];
@@ -42,6 +42,11 @@ export function createTokenizer({ merges, context }: { merges: number; context: 
     return out;
   };
   return { encode, startId, endId };
+}
+
+/** The first `count` merges of CLIP's list, "left right" each. */
+export function readMerges(count: number): string[] {
+  return gunzipSync(readFileSync(VOCABULARY)).toString("utf8").split("\n").slice(0, count);
 }
 
 function clean(text: string): string {

@@ -1,0 +1,56 @@
+/**
+ * Files as the import needs them: read in ranges, hashed while something else happens, a folder that is whole or not there.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { ByteSource } from "@kenpin/clip";
+import { KenpinError } from "@kenpin/schema";
+
+export type OpenFile = { source: ByteSource; close: () => Promise<void> };
+
+export async function openFile(path: string): Promise<OpenFile> {
+  const handle = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
+    throw new KenpinError("file-unreadable", `${path} cannot be opened (${error.code}); check the path`, { cause: error });
+  });
+  const { size } = await handle.stat();
+  const read = async (offset: number, length: number) => {
+    const bytes = new Uint8Array(length);
+    let have = 0;
+    while (have < length) {
+      const { bytesRead } = await handle.read(bytes, have, length - have, offset + have);
+      if (bytesRead === 0) throw new KenpinError("file-unreadable", `${path} ended at byte ${offset + have}; was it changed meanwhile?`);
+      have += bytesRead;
+    }
+    return bytes;
+  };
+  return { source: { size, read }, close: () => handle.close() };
+}
+
+export async function sha256Of(path: string): Promise<{ sha256: string; bytes: number }> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
+    hash.update(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+  }
+  return { sha256: hash.digest("hex"), bytes };
+}
+
+/** Fills a folder beside `out` and gives it its name once it is whole; a failure leaves nothing behind. */
+export async function wholeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
+  const there = await readdir(out).catch(() => []);
+  if (there.length > 0) throw new KenpinError("folder-not-empty", `${out} already holds ${there.length} files; name a new folder`);
+  const partial = join(dirname(out), `.${basename(out)}.partial`);
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  try {
+    await fill(partial);
+    await rm(out, { recursive: true, force: true });
+    await rename(partial, out);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
+}
