@@ -65,7 +65,7 @@ async function assemble(base: Base): Promise<void> {
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
   const { sampler, uploader } = await startSamples(base, journal.bootId);
-  const { link, reporter, topics } = startReporting(base, journal, outbox);
+  const { link, reporter, topics } = startReporting(base, journal, outbox, () => uploader.wake());
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
   updater = startUpdating(base, { store, references, supervisor, report, link });
   const watches = new Map(config.cameras.map(({ name }) => [name, new CameraWatch()]));
@@ -108,7 +108,8 @@ async function startSamples({ config, db, log, closers }: Base, bootId: string):
   return { sampler: new Sampler({ config, picker, store, log: stage }), uploader };
 }
 
-function startReporting({ config, log, closers }: Base, journal: Journal, outbox: Outbox) {
+/** `onFreed`: acknowledged samples' pictures may go. */
+function startReporting({ config, log, closers }: Base, journal: Journal, outbox: Outbox, onFreed: () => void) {
   const topics = agentTopics(config.site, config.agent);
   const stage = log.child({ stage: "report" });
   const link = connectLink({
@@ -128,7 +129,10 @@ function startReporting({ config, log, closers }: Base, journal: Journal, outbox
     topics,
     backlog: outbox,
     onChange: () => status.consider(),
-    onAck: (ack) => status.compare(ack),
+    onAck: (ack) => {
+      status.compare(ack);
+      onFreed();
+    },
     log: stage,
   });
   link.onConnect(() => status.publish());

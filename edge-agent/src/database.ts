@@ -9,6 +9,16 @@ import { errorLine, KenpinError } from "@kenpin/schema";
 import BetterSqlite from "better-sqlite3";
 
 export type Database = BetterSqlite.Database;
+/** Single values kept by name; who writes one owns it. */
+export type FactName =
+  | "bundle.current"
+  | "bundle.fallback"
+  | "bundle.newest-release"
+  | "bundle.rolled-back"
+  | "time.last-signed"
+  | "references.active"
+  | "references.teaching"
+  | "cameras.paused";
 
 const BUSY_MS = 5000;
 
@@ -28,6 +38,14 @@ const MIGRATIONS = [
     UNIQUE (boot_id, seq)
   ) STRICT;
   CREATE INDEX outbox_by_worth ON outbox (outcome, id);
+  CREATE TABLE outbox_size (one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  INSERT INTO outbox_size VALUES (1, 0, 0);
+  CREATE TRIGGER outbox_grows AFTER INSERT ON outbox BEGIN
+    UPDATE outbox_size SET count = count + 1, bytes = bytes + octet_length(NEW.payload);
+  END;
+  CREATE TRIGGER outbox_shrinks AFTER DELETE ON outbox BEGIN
+    UPDATE outbox_size SET count = count - 1, bytes = bytes - octet_length(OLD.payload);
+  END;
   CREATE TABLE taken (
     camera TEXT NOT NULL,
     trigger_id TEXT NOT NULL,
@@ -99,13 +117,13 @@ export function lockDataDir(dataDir: string): { release: () => void } {
   return { release: () => lock.close() };
 }
 
-export function readFact<T>(db: Database, name: string): T | null {
+export function readFact<T>(db: Database, name: FactName): T | null {
   const row = db.prepare<[string], { value: string }>("SELECT value FROM facts WHERE name = ?").get(name);
   return row ? (JSON.parse(row.value) as T) : null;
 }
 
 /** Keeps a single value under a name; null forgets it. */
-export function writeFact(db: Database, name: string, value: unknown): void {
+export function writeFact(db: Database, name: FactName, value: unknown): void {
   if (value === null) db.prepare("DELETE FROM facts WHERE name = ?").run(name);
   else db.prepare("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)").run(name, JSON.stringify(value));
 }

@@ -33,7 +33,7 @@ export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
   const { config, watches, journal, reporter, references, onReference } = stages;
   if (journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
   const seen = await look(stages, frame);
-  const doubt = watches.get(frame.camera.name)?.judge(frame.sha256, seen.inspection?.stats ?? null) ?? null;
+  const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection?.stats ?? null) ?? null;
   const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const { setup, provider, inspection, failure } = seen;
   const draft = draftVerdict({ config, frame, inspection, distrust: failure ?? doubt, setup, provider });

@@ -68,11 +68,13 @@ export async function openSite({ cameras = [{ name: "line" }], bundle, sampling,
     hub,
     inbox,
     bundle: first,
-    /** Starts the agent; resolves once it inspects. */
+    /** Starts the agent; resolves once it inspects and is online. */
     startAgent: async () => {
+      const known = new Set(inbox.statuses.map(({ bootId }) => bootId));
       const agent = new AgentProcess(configFile);
       agents.push(agent);
       await agent.logged("agent-running");
+      await until("a new boot online", () => inbox.statuses.some(({ bootId, state }) => state === "online" && !known.has(bootId)));
       return agent;
     },
     /** Renames a frame into a camera's folder, as cameras do. */

@@ -74,7 +74,9 @@ export class WatchedFolder {
     let answered = 0;
     for (const name of await this.#list()) {
       if (this.#stopped.signal.aborted || this.#options.isPaused()) break;
-      if (await this.#answer(name)) answered++;
+      const result = await this.#answer(name);
+      if (result === "failed") break; // later frames must not overtake it
+      if (result === "answered") answered++;
     }
     return answered;
   }
@@ -106,18 +108,18 @@ export class WatchedFolder {
     this.#watcher = watcher;
   }
 
-  async #answer(name: string): Promise<boolean> {
+  async #answer(name: string): Promise<"answered" | "skipped" | "failed"> {
     const { camera, onFrame, onRemoved, log } = this.#options;
     try {
       const frame = await readFrame(camera, join(this.#folder, name), (modifiedNs) => this.#stuck.has(`${name} ${modifiedNs}`));
-      if (!frame) return false;
+      if (!frame) return "skipped";
       await onFrame(frame);
       if (await this.#remove(frame, name)) onRemoved(frame);
-      return true;
+      return "answered";
     } catch (error) {
       log.error({ camera: camera.name, file: name, why: errorLine(error) }, "frame-not-answered");
       await this.#pause(RETRY_MS);
-      return false;
+      return "failed";
     }
   }
 

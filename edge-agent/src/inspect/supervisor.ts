@@ -93,6 +93,7 @@ export class Supervisor {
     const old = this.#running;
     const running: Running = { ...candidate, inHand: new Set(), startedAt: performance.now() };
     this.#running = running;
+    if (this.#setup.bundle !== candidate.setup.bundle) this.#waitMs = FIRST_WAIT_MS;
     this.#setup = candidate.setup;
     this.#references = candidate.references;
     const waiting = this.#ready;

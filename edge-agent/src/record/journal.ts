@@ -39,7 +39,9 @@ export class Journal {
   }
 
   /** Whether this very file already has its verdict. */
-  hasVerdict({ camera, triggerId, sha256, modifiedNs }: Frame): boolean {
+  hasVerdict(frame: Frame): boolean {
+    const { camera, triggerId, sha256, modifiedNs } = frame;
+    if (this.#removed.some((gone) => isSameFile(gone, frame))) return false; // delivered once more, on a coarse clock
     const row = this.#db
       .prepare("SELECT 1 FROM taken WHERE camera = ? AND trigger_id = ? AND sha256 = ? AND modified_ns = ?")
       .get(camera.name, triggerId, sha256, modifiedNs);
@@ -51,8 +53,8 @@ export class Journal {
     const verdict = this.#commit((identity) => {
       const whole: Verdict = { ...draft, ...identity, ms: { ...draft.ms, total: performance.now() - frame.takenAt } };
       this.#outbox.add({ kind: "verdict", message: whole, outcome: whole.outcome });
+      for (const gone of this.#removed) this.#forget(gone);
       this.#remember(frame, whole.id);
-      for (const gone of this.#removed) this.#forget(gone.camera.name, gone.triggerId, gone.sha256, gone.modifiedNs);
       within();
       return whole;
     });
@@ -96,11 +98,15 @@ export class Journal {
       .run(camera.name, triggerId, sha256, modifiedNs, verdictId);
   }
 
-  #forget(camera: string, triggerId: string, sha256: string, modifiedNs: string): void {
+  #forget({ camera, triggerId, sha256, modifiedNs }: Frame): void {
     this.#db
       .prepare("DELETE FROM taken WHERE camera = ? AND trigger_id = ? AND sha256 = ? AND modified_ns = ?")
-      .run(camera, triggerId, sha256, modifiedNs);
+      .run(camera.name, triggerId, sha256, modifiedNs);
   }
+}
+
+function isSameFile(a: Frame, b: Frame): boolean {
+  return a.camera.name === b.camera.name && a.triggerId === b.triggerId && a.sha256 === b.sha256 && a.modifiedNs === b.modifiedNs;
 }
 
 function triggersIn(folder: string): string[] {

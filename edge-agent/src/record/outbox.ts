@@ -22,19 +22,18 @@ export class Outbox {
   #log: Logger;
   #limits: OutboxLimits;
   #bootId = "";
-  #count: number;
-  #bytes: number;
-  #added = { count: 0, bytes: 0 };
+  #size: { count: number; bytes: number };
+  #saidFull = false;
 
   constructor(db: Database, log: Logger, limits: OutboxLimits = LIMITS) {
     this.#db = db;
     this.#log = log;
     this.#limits = limits;
-    ({ count: this.#count, bytes: this.#bytes } = this.#measure());
+    this.#size = this.#measure();
   }
 
   get count(): number {
-    return this.#count;
+    return this.#size.count;
   }
 
   begin(bootId: string): void {
@@ -49,13 +48,12 @@ export class Outbox {
     this.#db
       .prepare("INSERT INTO outbox (boot_id, seq, kind, camera, outcome, payload) VALUES (?, ?, ?, ?, ?, ?)")
       .run(message.bootId, message.seq, kind, message.camera, outcome, payload);
-    this.#added = { count: 1, bytes: Buffer.byteLength(payload) };
   }
 
   grew(): void {
-    this.#count += this.#added.count;
-    this.#bytes += this.#added.bytes;
-    if (this.#count > this.#limits.rows || this.#bytes > this.#limits.bytes) this.#shed();
+    this.#size = this.#measure();
+    if (this.#isFull()) this.#shed();
+    else this.#saidFull = false;
   }
 
   /** Rows after `id`, oldest first. */
@@ -74,7 +72,7 @@ export class Outbox {
   acknowledge({ boots }: Ack): number {
     const free = this.#db.prepare("DELETE FROM outbox WHERE boot_id = ? AND seq <= ?");
     const freed = this.#db.transaction(() => boots.reduce((sum, { bootId, seq }) => sum + free.run(bootId, seq).changes, 0))();
-    if (freed > 0) ({ count: this.#count, bytes: this.#bytes } = this.#measureAfter(freed));
+    this.#size = this.#measure();
     return freed;
   }
 
@@ -97,23 +95,20 @@ export class Outbox {
         .prepare("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE outcome = ? ORDER BY id LIMIT ?)")
         .run(outcome, rows).changes;
       if (shed === 0) continue;
-      ({ count: this.#count, bytes: this.#bytes } = this.#measure());
-      this.#log.error({ outcome, rows: shed, left: this.#count }, "outbox-shed");
+      this.#size = this.#measure();
+      this.#log.error({ outcome, rows: shed, left: this.#size.count }, "outbox-shed");
       return;
     }
-    this.#log.error({ rows: this.#count, bytes: this.#bytes }, "outbox-over-limit-with-failed-parts-only");
+    if (!this.#saidFull) this.#log.error(this.#size, "outbox-full-of-failed-parts");
+    this.#saidFull = true;
   }
 
+  #isFull(): boolean {
+    return this.#size.count > this.#limits.rows || this.#size.bytes > this.#limits.bytes;
+  }
+
+  /** Kept by triggers, since adding up millions of rows takes seconds. */
   #measure(): { count: number; bytes: number } {
-    return this.#db.prepare("SELECT count(*) AS count, coalesce(sum(octet_length(payload)), 0) AS bytes FROM outbox").get() as {
-      count: number;
-      bytes: number;
-    };
-  }
-
-  /** Exact when empty; else the mean row's size stands for those freed, since adding up millions of rows takes seconds. */
-  #measureAfter(freed: number): { count: number; bytes: number } {
-    const count = this.#count - freed;
-    return { count, bytes: count === 0 ? 0 : Math.round((this.#bytes * count) / this.#count) };
+    return this.#db.prepare<[], { count: number; bytes: number }>("SELECT count, bytes FROM outbox_size").get() ?? { count: 0, bytes: 0 };
   }
 }

@@ -109,20 +109,31 @@ export class Reporter {
   }
 
   #acknowledge(payload: unknown): void {
-    const { backlog, log, onAck } = this.#options;
+    const { log, onAck } = this.#options;
     const ack = Ack.safeParse(payload);
     if (!ack.success) {
       log.warn({ why: ack.error.issues[0]?.message }, "ack-malformed");
       return;
     }
-    const freed = backlog.acknowledge(ack.data);
+    const freed = this.#free(ack.data);
     onAck(ack.data);
     if (freed === 0) return;
-    this.#out = backlog.waitingUpTo(this.#cursor);
+    this.#out = this.#options.backlog.waitingUpTo(this.#cursor);
     this.#retryMs = this.#options.firstRetryMs ?? FIRST_RETRY_MS;
     this.#endPatience();
     this.#pump();
     if (this.#out > 0) this.#beginPatience();
+  }
+
+  /** A disk that is full for a while must not end the agent: the rows stay, and the hub's next ack frees them. */
+  #free(ack: Ack): number {
+    const { backlog, log } = this.#options;
+    try {
+      return backlog.acknowledge(ack);
+    } catch (error) {
+      log.error({ why: errorLine(error) }, "ack-not-stored");
+      return 0;
+    }
   }
 
   #beginPatience(): void {

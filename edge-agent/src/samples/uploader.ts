@@ -44,13 +44,13 @@ export class Uploader {
   }
 
   async #run(): Promise<void> {
-    const { store, firstRetryMs = FIRST_RETRY_MS } = this.#options;
+    const { store, log, firstRetryMs = FIRST_RETRY_MS } = this.#options;
     let retryMs = firstRetryMs;
     while (!this.#stopped.signal.aborted) {
       this.#news = Promise.withResolvers<void>();
       const { sent, failed } = await this.#sendAll();
       if (sent > 0) retryMs = firstRetryMs;
-      await store.sweep();
+      await store.sweep().catch((error) => log.error({ why: errorLine(error) }, "evidence-not-swept"));
       // After a failure only time helps; otherwise a new picture does.
       if (failed) await this.#pause(retryMs * (0.5 + Math.random()));
       else if (sent === 0) await this.#pause(IDLE_MS, this.#news.promise);

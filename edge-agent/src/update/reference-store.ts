@@ -1,7 +1,7 @@
 /**
  * The good frames a memory bank is taught from: bytes under dataDir/references/<sha256>, sets in the database.
  * A teaching collects a new set, frame by frame in the verdicts' own transactions, so a restart goes on where it stopped; the
- * set replaces the active one only when an inspector has been taught with it.
+ * set replaces the active one only when an inspector has been taught with it. These bytes never leave the device.
  */
 import { randomUUID } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";

@@ -7,6 +7,7 @@
 import type { FrameStats } from "@kenpin/inspector";
 import type { UnknownReason } from "@kenpin/schema";
 import { quantile } from "@kenpin/stats";
+import type { Frame } from "../frame.ts";
 
 /** Darker and flatter than any lit part; sensor noise alone stays below. */
 const BLACK_MEAN = 10;
@@ -22,11 +23,11 @@ const BLURRED_RATIO = 0.25;
 export class CameraWatch {
   #last = "";
   #times = 0;
+  #delivery = "";
   #sharpness: number[] = [];
 
-  judge(sha256: string, stats: FrameStats | null): UnknownReason | null {
-    this.#times = sha256 === this.#last ? this.#times + 1 : 1;
-    this.#last = sha256;
+  judge(frame: Pick<Frame, "sha256" | "triggerId" | "modifiedNs">, stats: FrameStats | null): UnknownReason | null {
+    this.#count(frame);
     if (stats && stats.mean < BLACK_MEAN && stats.contrast < BLACK_CONTRAST) return "camera-black";
     if (this.#times >= FROZEN_TIMES) return "camera-frozen";
     return stats && this.#isBlurred(stats.sharpness) ? "camera-blurred" : null;
@@ -36,6 +37,15 @@ export class CameraWatch {
     this.#sharpness = [];
     this.#times = 0;
     this.#last = "";
+  }
+
+  /** A frame that is tried again, because its verdict could not be committed, is no second one. */
+  #count({ sha256, triggerId, modifiedNs }: Pick<Frame, "sha256" | "triggerId" | "modifiedNs">): void {
+    const delivery = `${triggerId} ${modifiedNs}`;
+    if (sha256 !== this.#last) this.#times = 1;
+    else if (delivery !== this.#delivery) this.#times++;
+    this.#last = sha256;
+    this.#delivery = delivery;
   }
 
   #isBlurred(sharpness: number): boolean {

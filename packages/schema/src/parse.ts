@@ -8,7 +8,9 @@ import { KenpinError } from "./errors.ts";
 export function parseAtDoor<S extends z.ZodType>(schema: S, value: unknown, what: string): z.infer<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0] as z.core.$ZodIssue;
+  // A misspelt required key is both missing and unknown; only the second says what to mend.
+  const { issues } = result.error;
+  const issue = (issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]) as z.core.$ZodIssue;
   const place = issue.path.length > 0 ? ` at ${issue.path.join(".")}` : "";
   throw new KenpinError(
     "invalid-input",
