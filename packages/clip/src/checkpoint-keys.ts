@@ -12,7 +12,7 @@ const TRUNK = "visual.trunk.";
 const POSITIONS = `${TRUNK}pos_embed`;
 const PATCHES = `${TRUNK}patch_embed.proj.weight`;
 /** How many names of each kind an error lists. */
-const LISTED = 8;
+const LISTED = 24;
 /** BAAI's names within a block of EVA-02's B and L; w3(LN(SiLU(w1 x) · w2 x)). */
 const BLOCK_NAMES: [RegExp, string][] = [
   [/\.attn\.([qv])_bias$/, ".attn.$1_proj.bias"],

@@ -7,7 +7,7 @@ import { KenpinError } from "@kenpin/schema";
 import { shown } from "./checkpoint.ts";
 
 /** A storage as torch.save names it: ("storage", class, key, location, numbers). */
-export type StorageRef = { kind: "storage"; type: string; key: string; numbers: number };
+type StorageRef = { kind: "storage"; type: string; key: string; numbers: number };
 export type TensorRef = { kind: "tensor"; storage: StorageRef; offset: number; shape: number[]; strides: number[] };
 export type PickleValue = null | boolean | number | string | PickleValue[] | PickleDict | Global | StorageRef | TensorRef;
 export type PickleDict = Map<PickleValue, PickleValue>;

@@ -1,16 +1,23 @@
 /**
- * CLIP's byte-pair tokenizer (Radford et al. 2021; github.com/openai/CLIP): lower case, words split by one pattern,
- * each word's bytes merged in the order of the merge list. In: text. Out: `context` ids: start, tokens, end, zeros;
+ * CLIP's byte-pair tokenizer (Radford et al. 2021; github.com/openai/CLIP), as open_clip runs it: text repaired, lower case,
+ * words split by one pattern, each word's bytes merged in the order of the merge list.
+ * In: text. Out: `context` ids: start, tokens, end, zeros;
  * a longer text is cut and keeps its end token. A shorter merge list gives a smaller vocabulary that spells any text.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { repairText, unescapeHtml } from "./text-repair.ts";
 
 export type Tokenizer = { encode: (text: string) => Int32Array; startId: number; endId: number };
 
 const VOCABULARY = join(import.meta.dirname, "../vocabulary/merges.txt.gz");
-const PATTERN = /<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
+/** What Python calls whitespace, which JavaScript's \s is not quite. */
+const SPACE = "\\t-\\r\\x1c-\\x1f \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const SPACES = new RegExp(`[${SPACE}]+`, "gu");
+const PATTERN = new RegExp(`<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\\p{L}+|\\p{N}|[^${SPACE}\\p{L}\\p{N}]+`, "giu");
+/** A month of new words in a process that never ends is still little memory. */
+const CACHE_LIMIT = 50_000;
 
 export function createTokenizer({ merges, context }: { merges: number; context: number }): Tokenizer {
   const lines = readMerges(merges);
@@ -31,6 +38,7 @@ export function createTokenizer({ merges, context }: { merges: number; context: 
     const letters = [...new TextEncoder().encode(word)].map((byte) => bytes.letter[byte] as string);
     letters.push(`${letters.pop()}</w>`);
     const found = mergeAll(letters, ranks).map((part) => ids.get(part) as number);
+    if (cache.size >= CACHE_LIMIT) cache.clear();
     cache.set(word, found);
     return found;
   };
@@ -49,8 +57,10 @@ export function readMerges(count: number): string[] {
   return gunzipSync(readFileSync(VOCABULARY)).toString("utf8").split("\n").slice(0, count);
 }
 
+/** open_clip's cleaning: repair, HTML unescaped twice, single spaces, lower case. */
 function clean(text: string): string {
-  return text.replaceAll(/\s+/gu, " ").trim().toLowerCase();
+  const plain = unescapeHtml(unescapeHtml(repairText(text)));
+  return plain.replaceAll(SPACES, " ").replaceAll(/^ | $/g, "").toLowerCase();
 }
 
 /** Merges the pair of lowest rank, wherever it stands, until no pair is in the list. */
