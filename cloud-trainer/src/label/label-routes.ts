@@ -11,7 +11,7 @@ const LabelList = z.array(Label).min(1).max(5000);
 export function labelRoutes({ labels, onLabel }: { labels: Labels; onLabel: (frame: string) => void }): Hono<Door> {
   const routes = new Hono<Door>();
 
-  routes.get("/v1/samples", needs("labeller"), async (c) =>
+  routes.get("/v1/samples", needs("viewer"), async (c) =>
     c.json(await labels.samples({ unlabelled: c.req.query("unlabelled") !== undefined })),
   );
 

@@ -56,6 +56,8 @@ function buildApp({ host, allowHosts, access, routes, log }: ServerOptions): Hon
 
 function problem(c: Context<Door>, status: number, code: string, message: string): Response {
   const body: ErrorBody = { code, message };
+  // What is left of a refused body is not read, so this connection cannot carry another request.
+  if (c.req.raw.body !== null) c.header("connection", "close");
   return c.json(body, status as 500);
 }
 

@@ -4,7 +4,7 @@
  * PUT  /v1/blobs/<sha256>        agent     bytes of a sample's frame or map; 201 stored, 200 already there
  * GET  /v1/bundles/<digest>      agent     the tar, with Range
  * GET  /v1/verdicts?after&limit  viewer    VerdictRow[] in the order they were committed; with `newest`, the latest ones, newest first
- * GET  /v1/samples?unlabelled    labeller  SampleRow[], newest first, at most 5000
+ * GET  /v1/samples?unlabelled    viewer    SampleRow[], newest first, at most 5000
  * POST /v1/labels                labeller  Label[] → { stored }
  * GET  /v1/agents                viewer    AgentRow[]
  * POST /v1/agents/<site>/<agent>/commands  engineer  CommandRequest → Reply
