@@ -2,11 +2,11 @@
  * `kenpin-agent`: run, check, verify, status. Results go to stdout, as text or, with --json, as JSON; an error is one line on
  * stderr and a non-zero exit. `run` logs JSON lines on stdout.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unpackBundle } from "@kenpin/bundle";
-import { AgentConfig, errorLine, parseAtDoor } from "@kenpin/schema";
+import { AgentConfig, errorLine, KenpinError, parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { pino } from "pino";
 import { startAgent } from "./agent.ts";
@@ -81,6 +81,9 @@ async function run(file: string): Promise<void> {
 }
 
 async function verify(bundle: string, rootKey: string, json: true | undefined): Promise<void> {
+  await access(bundle).catch((cause: unknown) => {
+    throw new KenpinError("bundle-missing", `${bundle} cannot be read; pass a .kenpin file`, { cause });
+  });
   const key = parseAtDoor(AgentConfig.shape.rootKey, rootKey, "--root-key");
   const folder = await mkdtemp(join(tmpdir(), "kenpin-verify-"));
   try {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Verdict } from "@kenpin/schema";
+import { FRAME_LIMIT_BYTES } from "../../edge-agent/src/capture/frame-file.ts";
 import { drawFrame } from "../support/test-bundle.ts";
 import { openSite, until } from "./edge-site.ts";
 
@@ -17,7 +18,7 @@ test("every frame gets exactly one verdict: whole, unreadable, too large, black 
     await site.place("line", "02-garbage.jpg", new TextEncoder().encode("this is no picture"));
     await site.place("line", "03-empty.jpg", new Uint8Array());
     await site.place("line", "04-cut.jpg", (await drawFrame()).subarray(0, 300));
-    await placeSparse(join(site.folder, "camera-line"), "05-huge.png", 65 * 1024 * 1024);
+    await placeSparse(join(site.folder, "camera-line"), "05-huge.png", FRAME_LIMIT_BYTES + 1);
     await site.place("line", "06-black.png", await drawFrame({ flat: 1, type: "png" }));
     for (const name of ["07", "08", "09", "10"]) await site.place("line", `${name}-same.jpg`, frozen);
     await site.place("line", "11-whole.png", await drawFrame({ type: "png" }));

@@ -28,6 +28,8 @@ const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 15_000;
 /** A worker that lived this long starts the backoff over. */
 const SETTLED_MS = 60_000;
+/** Node's timers fire at once past 2^31 − 1. */
+const TIMER_LIMIT_MS = 2 ** 31 - 1;
 /** Said of a frame that no worker looked at. */
 const NO_PROVIDER = "none";
 
@@ -53,6 +55,10 @@ export class Supervisor {
     return this.#setup;
   }
 
+  get isRunning(): boolean {
+    return this.#running !== null;
+  }
+
   get references(): number {
     return this.#references;
   }
@@ -60,7 +66,7 @@ export class Supervisor {
   /** Looks at a frame until `deadlineMs` have passed since `takenAt`. */
   async inspect({ bytes, takenAt, deadlineMs, map = false }: { bytes: Uint8Array; takenAt: number; deadlineMs: number; map?: boolean }) {
     const late = new AbortController();
-    const left = Math.max(0, deadlineMs - (performance.now() - takenAt));
+    const left = Math.min(Math.max(0, deadlineMs - (performance.now() - takenAt)), TIMER_LIMIT_MS);
     const deadline = sleep(left, null, { signal: late.signal }).catch(() => null);
     try {
       const running = await Promise.race([this.#ready.promise, deadline]);

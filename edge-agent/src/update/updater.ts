@@ -15,9 +15,10 @@ import { download, HubAwayError } from "./download.ts";
 import type { ReferenceStore } from "./reference-store.ts";
 
 /** What the updater asks of the inspectors. */
-export type Inspectors<C extends { setup: Setup; references: number }> = {
+type Inspectors<C extends { setup: Setup; references: number }> = {
   readonly setup: Setup;
   readonly references: number;
+  readonly isRunning: boolean;
   prepare: (setup: Setup) => Promise<C>;
   adopt: (candidate: C) => void;
 };
@@ -29,7 +30,6 @@ export type UpdaterOptions<C extends { setup: Setup; references: number }> = {
   hub: { url: string; token: string };
   report: (reported: BundleReported) => void;
   log: Logger;
-  probationMs?: number;
 };
 
 const PROBATION_MS = 60_000;
@@ -77,6 +77,7 @@ export class Updater<C extends { setup: Setup; references: number }> {
     const { store } = this.#options;
     if (!this.#probation || setup.bundle !== store.current || !store.fallback) return;
     this.#crashes++;
+    this.#armProbation(); // the minute counts from the last crash, however slowly a worker comes back
     if (this.#crashes >= CRASH_LIMIT) this.#next(() => this.#rollBack());
   }
 
@@ -178,10 +179,16 @@ export class Updater<C extends { setup: Setup; references: number }> {
 
   #beginProbation(): void {
     this.#endProbation();
+    this.#armProbation();
+  }
+
+  #armProbation(): void {
+    if (this.#probation) clearTimeout(this.#probation);
     this.#probation = setTimeout(() => {
+      if (!this.#options.inspectors.isRunning) return this.#armProbation();
       this.#endProbation();
       this.#next(() => this.#options.store.confirm());
-    }, this.#options.probationMs ?? PROBATION_MS);
+    }, PROBATION_MS);
   }
 
   #endProbation(): void {
