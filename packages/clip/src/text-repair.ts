@@ -10,12 +10,12 @@ import { type CodePage, repairTables } from "./repair-tables.ts";
 const ROUND_LIMIT = 64;
 
 export function repairText(text: string): string {
-  let unescape = true;
+  let references = true;
   const lines = text.toWellFormed().match(/[^\n]*\n|[^\n]+/g) ?? [];
   return lines
     .map((line) => {
-      if (line.includes("<")) unescape = false; // HTML: from here on an entity is meant as it stands
-      return repairLine(line, unescape);
+      if (line.includes("<")) references = false; // HTML: from here on an entity is meant as it stands
+      return repairLine(line, references);
     })
     .join("");
 }
@@ -36,11 +36,11 @@ export function unescapeHtml(text: string): string {
   });
 }
 
-function repairLine(line: string, unescape: boolean): string {
+function repairLine(line: string, references: boolean): string {
   let text = line;
   for (let round = 0; round < ROUND_LIMIT; round++) {
     const before = text;
-    if (unescape) text = unescapeSafely(text);
+    if (references) text = unescapeSafely(text);
     text = plainLetters(decodeAnew(text)).normalize("NFC");
     if (text === before) break;
   }
