@@ -50,7 +50,9 @@ export async function startSite(): Promise<Site> {
 }
 
 export async function startBroker(): Promise<{ url: string; child: ChildProcess }> {
-  const child = spawn(process.execPath, [...FLAGS, join(ROOT, "packages/playground/src/broker.ts"), "0"], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [...FLAGS, join(ROOT, "packages/playground/src/broker.ts"), "0"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const line = await firstLine(child, /listening (\d+)/);
   return { url: `mqtt://127.0.0.1:${line[1]}`, child };
 }
@@ -93,7 +95,14 @@ function firstLine(child: ChildProcess, pattern: RegExp): Promise<RegExpMatchArr
   });
 }
 
-export type SpeakingAgent = { token: string; rootKey: string; link: Link; bootId: string; acked: (boot?: string) => number; close: () => Promise<void> };
+export type SpeakingAgent = {
+  token: string;
+  rootKey: string;
+  link: Link;
+  bootId: string;
+  acked: (boot?: string) => number;
+  close: () => Promise<void>;
+};
 
 /** Enrols an agent and connects a link that listens to its acknowledgements. */
 export async function speakAs(site: Site, name: string, siteName = "demo"): Promise<SpeakingAgent> {
@@ -156,11 +165,15 @@ export type Picture = { bytes: Uint8Array<ArrayBuffer>; sha256: string; ref: { s
 /** A small picture whose bytes differ by `shade`. */
 export async function makePicture(shade: number, { width = 64, height = 48 } = {}): Promise<Picture> {
   const background = { r: shade % 256, g: (shade * 7) % 256, b: 90 };
-  const bytes = new Uint8Array(await sharp({ create: { width, height, channels: 3, background } }).png().toBuffer());
+  const bytes = new Uint8Array(
+    await sharp({ create: { width, height, channels: 3, background } })
+      .png()
+      .toBuffer(),
+  );
   const sha256 = createHash("sha256").update(bytes).digest("hex");
   return { bytes, sha256, ref: { sha256, bytes: bytes.length, type: "image/png" } };
 }
 
-export function putBlob(hub: { url: string }, token: string, sha256: string, body: BodyInit): Promise<Response> {
+export function putBlob(hub: { url: string }, token: string, sha256: string, body: Uint8Array<ArrayBuffer> | string): Promise<Response> {
   return fetch(`${hub.url}/v1/blobs/${sha256}`, { method: "PUT", headers: { authorization: `Bearer ${token}` }, body });
 }

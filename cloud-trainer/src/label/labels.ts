@@ -40,7 +40,7 @@ export async function openLabels(database: Database) {
     samples: ({ unlabelled }: { unlabelled: boolean }) => rows(unlabelled ? "WHERE latest.row IS NULL" : ""),
     samplesOf: (frame: string) => rows("WHERE samples.frame = ?", frame),
     /** The samples that a picture belongs to, as frame or as heat map. */
-    samplesWith: (sha256: string) => rows("WHERE samples.frame = ?1 OR samples.map = ?1", sha256),
+    samplesWith: (sha256: string) => rows("WHERE samples.frame = ? OR samples.map = ?", sha256, sha256),
 
     store: (labels: Label[]): Promise<number> =>
       database.transaction(async (tx) => {
