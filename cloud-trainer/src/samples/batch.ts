@@ -5,20 +5,35 @@
 import type { ModelConfig } from "@kenpin/clip";
 import type { Random } from "@kenpin/stats";
 import { createRandom } from "@kenpin/stats";
+import type { Planes } from "./defect.ts";
 import type { Field } from "./field.ts";
 import { type Caption, captionOf, isTrueOf, type Surface, surfaceStream } from "./generate.ts";
 
-type Stored = Omit<Surface, "planes" | "mask"> & { rgb: Uint8Array; mask: Uint8Array };
+/** A surface as bytes: `rgb` [3, S, S] and `mask` [S, S], 0 to 255. */
+export type Stored = Omit<Surface, "planes" | "mask"> & { rgb: Uint8Array; mask: Uint8Array };
+/** Pictures ready for the tower, with what is known of their patches. */
+export type Pictures = {
+  /** [B, 3, S, S], normalised. */
+  pixelValues: Float32Array;
+  size: number;
+  /** [B·P] 1 where a patch is defective, and each patch's weight in the loss. */
+  patchTargets: Float32Array;
+  patchWeights: Float32Array;
+};
 
 export function surfacePool(seed: number, side: number, count: number, onProgress: (done: number) => void): Stored[] {
   const next = surfaceStream(seed, side);
   return Array.from({ length: count }, (_, i) => {
     const { planes, mask, material, defect } = next();
     if (i % 500 === 0) onProgress(i);
-    const rgb = new Uint8Array(3 * side * side);
-    for (const [c, plane] of planes.rgb.entries()) rgb.set(toBytes(plane), c * side * side);
-    return { rgb, mask: toBytes(mask), material, defect };
+    return { ...toStored(planes, mask), material, defect };
   });
+}
+
+export function toStored({ side, rgb }: Planes, mask: Field): Pick<Stored, "rgb" | "mask"> {
+  const bytes = new Uint8Array(3 * side * side);
+  for (const [c, plane] of rgb.entries()) bytes.set(toBytes(plane), c * side * side);
+  return { rgb: bytes, mask: toBytes(mask) };
 }
 
 function toBytes(field: Field): Uint8Array {
@@ -34,18 +49,24 @@ export function batchStream(pool: Stored[], { config, size, seed }: { config: Mo
       if (order.length === 0) order = random.shuffle(pool);
       drawn.push(order.pop() as Stored);
     }
-    return toBatch(drawn, config, random);
+    return { ...picturesOf(drawn, config, random), ...captionRelations(drawn, random) };
   };
 }
 
-function toBatch(drawn: Stored[], config: ModelConfig, random: Random) {
+/** Flips and turns each picture, but for the first `upright` ones: a real part has a way up. */
+export function picturesOf(
+  drawn: readonly Pick<Stored, "rgb" | "mask">[],
+  config: ModelConfig,
+  random: Random,
+  { upright = 0 }: { upright?: number } = {},
+): Pictures {
   const side = config.image.size;
   const patches = (side / config.image.patch) ** 2;
   const pixelValues = new Float32Array(drawn.length * 3 * side * side);
   const patchTargets = new Float32Array(drawn.length * patches);
   const patchWeights = new Float32Array(drawn.length * patches);
   for (const [i, { rgb, mask }] of drawn.entries()) {
-    const turn = turning(side, random.int(8));
+    const turn = turning(side, i < upright ? 0 : random.int(8));
     for (let c = 0; c < 3; c++) {
       const [mean, std] = [config.preprocess.mean[c] as number, config.preprocess.std[c] as number];
       const to = (i * 3 + c) * side * side;
@@ -59,11 +80,11 @@ function toBatch(drawn: Stored[], config: ModelConfig, random: Random) {
     );
     patchWeights.set(share.map(patchWeight), i * patches);
   }
-  return { pixelValues, size: drawn.length, ...captionRelations(drawn, random), patchTargets, patchWeights };
+  return { pixelValues, size: drawn.length, patchTargets, patchWeights };
 }
 
 /** A patch that is hardly touched teaches nothing sure; touched ones are rare and weigh more. */
-export function patchWeight(share: number): number {
+function patchWeight(share: number): number {
   if (share > 0.25) return 4;
   return share < 0.02 ? 1 : 0;
 }
@@ -89,7 +110,8 @@ function turning(side: number, kind: number): Int32Array {
   });
 }
 
-function captionRelations(drawn: Stored[], random: Random) {
+/** Distinct captions of the pictures, which pairs are true, and which others must not count as false. */
+export function captionRelations(drawn: readonly Stored[], random: Random) {
   const own = drawn.map((stored) => captionOf(stored, random));
   const distinct = [...new Map(own.map((caption) => [caption.text, caption])).values()];
   const positive = new Float32Array(drawn.length * distinct.length);

@@ -37,8 +37,11 @@ export type Inspection = {
 
 type Seen = { image: RgbImage; tiles: Tiles; patchLogits: Float32Array; tokens: Float32Array | null; text: number; ms: Inspection["ms"] };
 
+/** What of the manifest decides; whoever unpacked the bundle has proven the rest. */
+const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scoring: true }).strip();
+
 export async function openInspection(bundleDir: string, threads?: number) {
-  const manifest = parseAtDoor(BundleManifest, await readJson(join(bundleDir, "manifest.json")), "manifest.json");
+  const manifest = parseAtDoor(Manifest, await readJson(join(bundleDir, "manifest.json")), "manifest.json");
   const prompts = parseAtDoor(PromptSet, await readJson(join(bundleDir, "prompts.json")), "prompts.json");
   const vision = await openModel(await readFile(join(bundleDir, "vision.onnx")), "vision.onnx", threads);
   const nearest = await openModel(await readFile(join(bundleDir, "nearest.onnx")), "nearest.onnx", threads);

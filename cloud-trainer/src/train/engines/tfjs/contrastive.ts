@@ -8,10 +8,10 @@
 import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
 import { loadBackend, type Tensor, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower } from "./image-tower.ts";
-import { cosineRate, Lamb } from "./lamb.ts";
+import { Lamb } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, patchLogits, weightedCrossEntropy } from "./losses.ts";
-import { trainStep } from "./objective.ts";
+import { type Budget, runSteps, type StepFigures } from "./steps.ts";
 import { createTextTower } from "./text-tower.ts";
 import { toTensors, toWeights } from "./weights.ts";
 
@@ -28,57 +28,31 @@ export type CaptionedBatch = {
   patchWeights: Float32Array;
 };
 
-export type ContrastiveOptions = {
+export type ContrastiveOptions = Budget & {
   config: ModelConfig;
   tensors: ReadonlyMap<string, PlainTensor>;
   tokenizer: Tokenizer;
   nextBatch: () => CaptionedBatch;
   words: { good: string[]; bad: string[] };
-  rate: number;
-  warmup: number;
-  seconds: number;
-  onStep: (step: { step: number; steps: number; loss: number; gradientNorm: number; imagesPerSecond: number; secondsLeft: number }) => void;
   onCheckpoint?: (tensors: Map<string, PlainTensor>, step: number) => void;
   checkpointEvery?: number;
 };
 
-export type ContrastiveResult = {
-  tensors: Map<string, PlainTensor>;
-  steps: number;
-  samplesSeen: number;
-  seconds: number;
-  skipped: number;
-  backend: string;
-};
+export type ContrastiveResult = StepFigures & { tensors: Map<string, PlainTensor>; backend: string };
 
 export async function trainContrastive(options: ContrastiveOptions): Promise<ContrastiveResult> {
   const { tf, name: backend } = await loadBackend();
   const weights = toWeights(tf, options.tensors);
   const towers = { image: createImageTower(tf, options.config), text: createTextTower(tf, options.config) };
   const optimizer = new Lamb(tf, weights);
-  const startedAt = Date.now();
-  const elapsed = () => (Date.now() - startedAt) / 1000;
-  let [step, samplesSeen, skipped, steps] = [0, 0, 0, 0];
-  while (elapsed() < options.seconds) {
-    const batch = options.nextBatch();
-    // The budget is time: the schedule follows the share of it that is spent, whatever this machine's speed.
-    steps = step < 5 ? 1000 : Math.max(step + 1, Math.round((step * options.seconds) / elapsed()));
-    const rate = cosineRate(step, { peak: options.rate, warmup: options.warmup, steps });
-    const result = trainStep(tf, weights, optimizer, rate, () => batchLoss(tf, weights, towers, options, batch));
-    step++;
-    samplesSeen += batch.size;
-    skipped += Number(result.skipped);
-    options.onStep({
-      step,
-      steps,
-      ...result,
-      imagesPerSecond: samplesSeen / elapsed(),
-      secondsLeft: Math.max(0, options.seconds - elapsed()),
-    });
-    if (options.checkpointEvery && step % options.checkpointEvery === 0) options.onCheckpoint?.(toTensors(weights), step);
-    await new Promise((resume) => setImmediate(resume));
-  }
-  return { tensors: toTensors(weights), steps: step, samplesSeen, seconds: elapsed(), skipped, backend };
+  const figures = await runSteps({ tf, weights, optimizer }, options, {
+    nextBatch: options.nextBatch,
+    loss: (batch) => batchLoss(tf, weights, towers, options, batch),
+    after: (step) => {
+      if (options.checkpointEvery && step % options.checkpointEvery === 0) options.onCheckpoint?.(toTensors(weights), step);
+    },
+  });
+  return { tensors: toTensors(weights), ...figures, backend };
 }
 
 type Towers = { image: ReturnType<typeof createImageTower>; text: ReturnType<typeof createTextTower> };
