@@ -2,18 +2,15 @@
  * The hub, from end to end: what agents say goes up into the ledger, what people say of it goes into labels, runs turn
  * both into bundles, and rollouts send those down. Stages know nothing of one another; this file joins them.
  */
-import { randomUUID } from "node:crypto";
 import { join, resolve } from "node:path";
-import { connectLink } from "@kenpin/messaging";
-import { hubFilters, parseTopic } from "@kenpin/schema";
 import type { Logger } from "pino";
 import { bundleRoutes } from "./bundle/bundle-routes.ts";
 import { openKeys } from "./bundle/keys.ts";
 import { openShelf } from "./bundle/shelf.ts";
 import { stageInProcess } from "./bundle/stage-process.ts";
+import { openHubLink } from "./hub-link.ts";
 import { labelRoutes } from "./label/label-routes.ts";
 import { openLabels } from "./label/labels.ts";
-import type { Message, Publish } from "./ports.ts";
 import { openAgents } from "./rollout/agents.ts";
 import { startCommands } from "./rollout/commands.ts";
 import { rolloutRoutes } from "./rollout/rollout-routes.ts";
@@ -46,8 +43,6 @@ export type HubOptions = {
 };
 
 const BASE_MODEL = resolve(import.meta.dirname, "../base");
-/** Shared by all hubs of one broker; status and replies go to every hub, since retained messages reach no shared subscription. */
-const SHARED_BY_HUBS = "kenpin-hub";
 const SWEEP_MS = 3_600_000;
 
 export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, trainer, log }: HubOptions) {
@@ -69,50 +64,15 @@ export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, tra
     });
   const runs = await openRuns({ database, dataDir, trainer, originOf: shelf.originOf, learnable, seal: shelf.sealRun, emit, log });
 
-  let broker: "connected" | "away" = "away";
-  const link = connectLink({
-    url: brokerUrl,
-    clientId: `kenpin-hub-${randomUUID().slice(0, 8)}`,
-    onState: (state, detail) => {
-      if (state !== broker) log[state === "away" ? "warn" : "info"]({ url: withoutPassword(brokerUrl), detail }, `broker-${state}`);
-      if (state !== broker) emit({ type: "broker", data: { state } });
-      broker = state;
-    },
-  });
-  const publish: Publish = (topic, payload, options) => link.publish(topic, payload, options);
+  const link = openHubLink({ brokerUrl, emit, log });
+  const { publish } = link;
   const news = startNews({ emit, agentRow: agents.row, log });
   const { onAgent } = news;
   const onSample = (frame: string) => news.onSamples(labels.samplesOf(frame));
   const ingest = startIngest({ database, ledger, publish, emit, onSample, onAgent, log });
   const commands = startCommands({ signingKey: keys.signingKey, publish });
 
-  const hear = async (message: Message): Promise<void> => {
-    const from = parseTopic(message.topic);
-    if (!from) return ingest.count("malformed", { topic: message.topic.slice(0, 200), why: "topic" });
-    const { site, agent, kind, rest } = from;
-    if (!agents.enrolled(site, agent)) return ingest.count("unknownAgents", { site, agent });
-    if (kind === "verdict" || kind === "sample") return ingest.accept(message);
-    if (kind === "reply")
-      return commands.heard(site, agent, rest, message) ? undefined : ingest.count("malformed", { site, agent, why: kind });
-    const said = await agents.heard(site, agent, kind === "status" ? "status" : "bundle", message);
-    if (said === null) return ingest.count("malformed", { site, agent, why: kind });
-    if (said !== true && said.outbox) ingest.raise(site, agent, said.outbox);
-    onAgent(site, agent);
-  };
-  for (const filter of hubFilters()) {
-    const shared = /\/(verdict|sample)\//.test(filter) ? { shared: SHARED_BY_HUBS } : {};
-    const heard = (topic: string, payload: unknown, raw: Uint8Array) =>
-      void hear({ topic, payload, raw }).catch((error: Error) => log.error({ topic, error: error.message }, "message-failed"));
-    link.subscribe(filter, heard, shared);
-  }
-  link.onConnect(() => {
-    // A broker that forgot its retained messages is told again what stands.
-    const tellAgain = async () => {
-      await agents.publishDesired(publish);
-      await ingest.acknowledge(await agents.rows());
-    };
-    tellAgain().catch((error: Error) => log.warn({ error: error.message }, "retained-state-not-sent"));
-  });
+  link.listen({ agents, commands, ingest, onAgent });
   const sweep = setInterval(
     () => void blobs.sweep(Date.now()).catch((error: Error) => log.error({ error: error.message }, "sweep-failed")),
     SWEEP_MS,
@@ -127,7 +87,7 @@ export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, tra
     bundleRoutes(shelf),
     runRoutes(runs),
     rolloutRoutes({ agents, commands, publish, rootKey: keys.rootKey, bundleOf: shelf.row, onAgent }),
-    summaryRoutes({ database, samples: labels.counts, setAside: () => ingest.counts, broker: () => broker }),
+    summaryRoutes({ database, samples: labels.counts, setAside: () => ingest.counts, broker: link.state }),
     events.routes,
   ];
   const stop = async () => {
@@ -153,11 +113,4 @@ export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, tra
     await stop();
     throw error;
   }
-}
-
-function withoutPassword(url: string): string {
-  const parsed = new URL(url);
-  parsed.password = "";
-  parsed.username = "";
-  return parsed.href;
 }

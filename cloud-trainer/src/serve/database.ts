@@ -2,6 +2,7 @@
  * The hub's SQLite file: the one place that opens it. Write-ahead log with synchronous FULL, so that what was committed
  * before an acknowledgement survives a power cut. One connection, one statement or transaction at a time, in call order.
  */
+import { dirname } from "node:path";
 import { KenpinError } from "@kenpin/schema";
 import BetterSqlite3 from "better-sqlite3";
 import type { Database, Queries, Value } from "../ports.ts";
@@ -10,6 +11,7 @@ import type { Database, Queries, Value } from "../ports.ts";
 const BUSY_TIMEOUT_MS = 5000;
 
 export function openDatabase(file: string): Database {
+  const lock = takeLock(`${file}.lock`);
   const sqlite = open(file);
   const statements = new Map<string, BetterSqlite3.Statement<Value[]>>();
   const prepare = (sql: string) => {
@@ -38,8 +40,24 @@ export function openDatabase(file: string): Database {
     close: () =>
       inTurn(async () => {
         sqlite.close();
+        lock.close();
       }),
   };
+}
+
+/**
+ * One hub a folder: a second one would take the first one's runs for dead and its half-written pictures for rubbish.
+ * SQLite's lock is the operating system's, so it is gone with the process that held it, however that ended.
+ */
+function takeLock(file: string): BetterSqlite3.Database {
+  try {
+    const lock = new BetterSqlite3(file, { timeout: 0 });
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    if ((error as { code?: string }).code !== "SQLITE_BUSY") throw unusable(file, error);
+    throw new KenpinError("data-folder-in-use", `another hub uses ${dirname(file)}; stop it, or choose another folder with --data`);
+  }
 }
 
 function open(file: string): BetterSqlite3.Database {
@@ -51,12 +69,16 @@ function open(file: string): BetterSqlite3.Database {
     sqlite.exec("CREATE TABLE IF NOT EXISTS migrations (stage TEXT PRIMARY KEY, steps INTEGER NOT NULL) STRICT");
     return sqlite;
   } catch (error) {
-    throw new KenpinError(
-      "database-unusable",
-      `the hub's database ${file} cannot be opened: ${(error as Error).message}; restore it or choose another --data folder`,
-      { cause: error },
-    );
+    throw unusable(file, error);
   }
+}
+
+function unusable(file: string, error: unknown): KenpinError {
+  return new KenpinError(
+    "database-unusable",
+    `the hub's database ${file} cannot be opened: ${(error as Error).message}; restore it or choose another --data folder`,
+    { cause: error },
+  );
 }
 
 async function allOrNothing<T>(sqlite: BetterSqlite3.Database, direct: Queries, work: (tx: Queries) => Promise<T>): Promise<T> {

@@ -125,7 +125,11 @@ test("every answer keeps the page to its own origin", async () => {
 
 test("bad input is refused with one clear line, and so is what does not exist", async () => {
   const post = (body: string, type = "application/json") =>
-    fetch(`${site.hub.url}/v1/agents`, { method: "POST", headers: { authorization: `Bearer ${site.hub.token}`, "content-type": type }, body });
+    fetch(`${site.hub.url}/v1/agents`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${site.hub.token}`, "content-type": type },
+      body,
+    });
   assert.equal((await post("{")).status, 400);
   assert.equal((await post('{"site":"demo","agent":"edge-1"}', "text/plain")).status, 415);
   assert.equal((await post(JSON.stringify({ site: "x".repeat(2_000_000), agent: "a" }))).status, 413);
@@ -142,7 +146,10 @@ test("bad input is refused with one clear line, and so is what does not exist", 
 function ask(method: string, path: string, token: string | null, body?: unknown): Promise<Response> {
   return fetch(site.hub.url + path, {
     method,
-    headers: { ...(token !== null && { authorization: `Bearer ${token}` }), ...(body !== undefined && { "content-type": "application/json" }) },
+    headers: {
+      ...(token !== null && { authorization: `Bearer ${token}` }),
+      ...(body !== undefined && { "content-type": "application/json" }),
+    },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
 }

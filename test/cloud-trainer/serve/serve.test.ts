@@ -33,6 +33,13 @@ test("a data folder that cannot be used ends the start with one clear line", asy
   await rm(folder, { recursive: true });
 });
 
+test("a second hub on the same data folder is refused, and the first goes on", async () => {
+  const { code, log } = await failing(site.dataDir, await freePort());
+  assert.equal(code, 1);
+  assert.match(lastLine(log), /^kenpin: another hub uses .*\[data-folder-in-use\]$/);
+  assert.deepEqual(await site.hub.client.agents(), []);
+});
+
 test("with the broker away the hub still serves, says so, and SIGTERM ends it well", async () => {
   const folder = await mkdtemp(join(tmpdir(), "kenpin-serve-"));
   const hub = await startHub(folder, `mqtt://127.0.0.1:${await freePort()}`, await freePort());
