@@ -21,7 +21,7 @@ export function seededTensors(config: ModelConfig): Map<string, Tensor> {
   return tensors;
 }
 
-function seededTensor(name: string, shape: number[]): Float64Array {
+export function seededTensor(name: string, shape: number[]): Float64Array {
   const size = shape.reduce((product, n) => product * n, 1);
   const random = draw(name, size);
   if (name === "logit_scale") return Float64Array.of(Math.log(1 / 0.07));

@@ -19,11 +19,12 @@ export function pullCommand(): Command {
     .argument("<model>", "a published model's name, e.g. EVA02-B-16, or a hub id owner/name")
     .requiredOption("--out <dir>", "folder for the files; a pull that was cut short is continued there")
     .option("--revision <commit>", "branch, tag or commit", "main")
-    .option("--hub-url <url>", "another hub, e.g. a mirror inside the factory")
+    .option("--hub-url <url>", "another hub, e.g. a mirror inside the factory; HF_ENDPOINT in the environment means the same")
     .option("--file <name>", "one file, where the repository holds several checkpoints")
     .option("--json", "print what was fetched as JSON")
     .action(async (model: string, given: unknown) => {
-      const { json, ...options } = parseAtDoor(Options, given, "kenpin pull");
+      const mirror = process.env["HF_ENDPOINT"] ? { hubUrl: process.env["HF_ENDPOINT"] } : {};
+      const { json, ...options } = parseAtDoor(Options, { ...mirror, ...(given as object) }, "kenpin pull");
       const { pull } = await import("../import/pull.ts");
       const stop = new AbortController();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
