@@ -11,6 +11,9 @@ import { pullCommand } from "./commands/pull.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
 
+import { baselineCommand } from "./commands/baseline.ts";
+import { generateCommand } from "./commands/generate.ts";
+import { scoreCommand } from "./commands/score.ts";
 const program = new Command("kenpin")
   .description("Visual inspection from words: trainer, hub and model tools")
   .version("0.1.0")
@@ -21,7 +24,16 @@ const program = new Command("kenpin")
   .addCommand(embedCommand())
   .addCommand(inspectCommand())
   .addCommand(serveCommand())
-  .addCommand(stageCommand());
+  .addCommand(stageCommand())
+  .addCommand(baselineCommand())
+  .addCommand(generateCommand())
+  .addCommand(scoreCommand());
+
+// A command that a hub started ends with it, however the hub ended.
+if (process.channel) {
+  process.once("disconnect", () => process.exit(1));
+  process.channel.unref();
+}
 
 try {
   await program.parseAsync();

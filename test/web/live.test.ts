@@ -1,6 +1,8 @@
 /** The page "Live" in a real browser, fed by a real hub: what an operator sees and does, in both languages. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { agentTopics, type Sample, type Verdict } from "@kenpin/schema";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -16,7 +18,6 @@ import {
   startSite,
   until,
 } from "../support/hub.ts";
-import "../../cloud-trainer/web/build.ts"; // the page under test is the one in this tree
 
 const CHROMIUM = "/usr/bin/chromium";
 const skip = existsSync(CHROMIUM) ? false : "chromium is not installed (Debian: apt install chromium)";
@@ -31,6 +32,8 @@ let seq = 0;
 
 before(async () => {
   if (skip) return;
+  // The page under test is the one in this tree, not the one that was built last.
+  execFileSync(process.execPath, ["--conditions=kenpin-source", resolve(import.meta.dirname, "../../cloud-trainer/web/build.ts")]);
   site = await startSite();
   browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
   page = await signIn("en-US");

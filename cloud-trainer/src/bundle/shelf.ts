@@ -3,7 +3,7 @@
  * hub, so sealing goes one at a time. Each bundle remembers its words and the model it holds, so that a run can go on from it.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { BundleManifest, BundleRequest, BundleRow } from "@kenpin/schema";
 import type { Database } from "../ports.ts";
@@ -82,9 +82,13 @@ export async function openShelf({ database, dataDir, baseDir, keys, stage }: She
   };
 }
 
-/** What makes the same bundle again: the base model's bytes, the words and the seed. */
+/** What makes the same bundle again: every file of the base model, the words and the seed. */
 async function recipeOf(baseDir: string, words: Words): Promise<string> {
   const hash = createHash("sha256");
-  hash.update(await readFile(join(baseDir, "model.safetensors")));
+  const files = (await readdir(baseDir, { withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name);
+  for (const name of files.sort()) {
+    const bytes = await readFile(join(baseDir, name));
+    hash.update(`${name} ${bytes.length}\n`).update(bytes);
+  }
   return hash.update(JSON.stringify({ stage: BASE, words, seed: SEED })).digest("hex");
 }

@@ -80,7 +80,7 @@ export async function openRuns(options: RunsOptions) {
       const sql = "INSERT INTO runs (id, state, request, started_at) VALUES (?, 'running', ?, ?)";
       await database.run(sql, id, JSON.stringify(request), new Date().toISOString());
       mine.child = startTrainer(options.trainer, ["tune", "--run", join(dataDir, "runs", id)], keepProgress(id, database, tell));
-      log.info({ run: id, samples: job.samples.length, pid: mine.child.pid }, "run-started");
+      log.info({ run: id, samples: job.samples.length, trainerPid: mine.child.pid }, "run-started");
       mine.ended = follow(id, request, words, mine.child).finally(() => {
         now.run = null;
       });

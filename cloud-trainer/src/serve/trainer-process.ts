@@ -16,7 +16,9 @@ export type TrainerProcess = { pid: number | undefined; done: Promise<void>; sto
 export type TrainerCommand = readonly [program: string, ...args: string[]];
 
 export function startTrainer([program, ...flags]: TrainerCommand, args: string[], onLine: (line: string) => void): TrainerProcess {
-  const child = spawn(program, [...flags, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  // The channel carries no message: it breaks when the hub dies, and the command ends with it (see cli.ts).
+  const child = spawn(program, [...flags, ...args], { stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  if (!child.stdout || !child.stderr) throw new KenpinError("trainer-failed", "the trainer was started without its outputs");
   let tail = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     tail = (tail + text).slice(-TAIL_LIMIT);
@@ -51,10 +53,10 @@ function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void
   let rest = "";
   stream.setEncoding("utf8").on("data", (text: string) => {
     const lines = (rest + text).split("\n");
-    rest = (lines.pop() ?? "").slice(0, LINE_LIMIT);
+    rest = (lines.pop() ?? "").slice(0, LINE_LIMIT + 1); // one over, so that a cut line is known as one
     for (const line of lines) if (line.length <= LINE_LIMIT) onLine(line);
   });
-  stream.on("end", () => rest && onLine(rest));
+  stream.on("end", () => rest && rest.length <= LINE_LIMIT && onLine(rest));
 }
 
 function failure(code: number | null, signal: NodeJS.Signals | null, tail: string): KenpinError {

@@ -1,6 +1,6 @@
 /** Sealing: what a trainer staged becomes a bundle that an agent, knowing only the root key, takes as it is. */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -16,14 +16,21 @@ const WORDS = { good: ["even cloth"], bad: ["torn cloth"] };
 let dataDir: string;
 before(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "kenpin-shelf-"));
-  await writeFile(join(dataDir, "model.safetensors"), "stands for the base model: only its digest enters the lineage");
+  await mkdir(join(dataDir, "base"));
+  await writeFile(join(dataDir, "base/model.safetensors"), "stands for the base model: only its digest enters the lineage");
 });
 after(() => rm(dataDir, { recursive: true, force: true }));
 
 async function open() {
   const database = openDatabase(join(dataDir, "hub.sqlite"));
   const keys = await openKeys({ dataDir, now: new Date(), log });
-  const shelf = await openShelf({ database, dataDir, baseDir: dataDir, keys, stage: ({ outDir }) => stageTestBundle(outDir) });
+  const shelf = await openShelf({
+    database,
+    dataDir,
+    baseDir: join(dataDir, "base"),
+    keys,
+    stage: ({ outDir }) => stageTestBundle(outDir),
+  });
   return { database, keys, shelf };
 }
 
@@ -39,7 +46,7 @@ test("a bundle from words is signed, expires in a year, and an agent that pins t
   assert.equal((await stat(shelf.path(row.digest))).size, row.bytes);
   const nextYear = new Date(Date.now() + 366 * 86_400_000);
   await assert.rejects(unpackBundle({ ...at, now: nextYear }), { code: "bundle-expired" });
-  assert.deepEqual(await shelf.originOf(row.digest), { words: WORDS, modelDir: dataDir });
+  assert.deepEqual(await shelf.originOf(row.digest), { words: WORDS, modelDir: join(dataDir, "base") });
   await database.close();
 });
 
