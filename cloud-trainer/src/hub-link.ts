@@ -17,7 +17,6 @@ const SHARED_KINDS = /\/(verdict|sample)\//;
 const SHARED_BY_HUBS = "kenpin-hub";
 
 type Listeners = { agents: Agents; commands: Commands; ingest: Ingest; onAgent: (site: string, agent: string) => void };
-export type HubLink = ReturnType<typeof openHubLink>;
 
 export function openHubLink({ brokerUrl, emit, log }: { brokerUrl: string; emit: Emit; log: Logger }) {
   let state: "connected" | "away" = "away";

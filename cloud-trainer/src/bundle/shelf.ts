@@ -20,7 +20,7 @@ const TABLES = [
 const BASE = "base";
 const SEED = 1;
 
-export type Words = { good: string[]; bad: string[] };
+type Words = { good: string[]; bad: string[] };
 /** Turns words into a bundle's files with a model; the heavy part, done in a process of its own. */
 export type StageWords = (job: { modelDir: string; words: Words; outDir: string; seed: number }) => Promise<StagedManifest>;
 export type Origin = { modelDir: string; words: Words };

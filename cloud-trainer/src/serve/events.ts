@@ -12,7 +12,6 @@ const CLIENTS = 100;
 const BROWSER_RETRY_MS = 2000;
 
 type Client = ReadableStreamDefaultController<Uint8Array>;
-export type Events = ReturnType<typeof startEvents>;
 
 export function startEvents() {
   const clients = new Set<Client>();

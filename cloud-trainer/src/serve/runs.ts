@@ -33,7 +33,7 @@ export type RunsOptions = {
   emit: Emit;
   log: Logger;
 };
-export type SealRun = {
+type SealRun = {
   folder: string;
   staged: TuneResult["manifest"];
   name: string;

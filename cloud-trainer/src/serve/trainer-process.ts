@@ -8,7 +8,7 @@ import { KenpinError } from "@kenpin/schema";
 
 /** A RunProgress has 200 bytes; a line beyond this is no message of ours and is cut. */
 const LINE_LIMIT = 64 * 1024;
-const TAIL_LIMIT = 4096;
+const TAIL_LIMIT = 16 * 1024;
 const PATIENCE_MS = 3000;
 
 export type TrainerProcess = { pid: number | undefined; done: Promise<void>; stop: () => Promise<void> };
@@ -60,12 +60,9 @@ function readLines(stream: NodeJS.ReadableStream, onLine: (line: string) => void
 }
 
 function failure(code: number | null, signal: NodeJS.Signals | null, tail: string): KenpinError {
-  const words = tail
-    .trim()
-    .split("\n")
-    .slice(-3)
-    .join(" ")
-    .replace(/^kenpin: /, "");
+  const lines = tail.trim().split("\n");
+  // Our commands say what is wrong in one line; what is not ours (a crash in native code) says it last.
+  const words = (lines.findLast((line) => /^(kenpin|error): /.test(line)) ?? lines.slice(-3).join(" ")).replace(/^kenpin: /, "");
   const memory = signal === "SIGKILL" ? " (killed from outside; often the machine ran out of memory)" : "";
   const how = signal ? `was ended by ${signal} (${constants.signals[signal]})${memory}` : `ended with code ${code}`;
   return new KenpinError("trainer-failed", words ? `${words} (the trainer ${how})` : `the trainer ${how} without a word`);
