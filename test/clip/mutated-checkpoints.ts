@@ -60,7 +60,7 @@ function mutateZip(zip: Uint8Array): Uint8Array {
 
 /** One to four damages within `[from, length]`; half of the time only such as keep the length, which reach deeper. */
 function mutate(original: Uint8Array, [from, length]: [number, number]): Uint8Array {
-  let bytes = original.slice();
+  let bytes: Uint8Array = original.slice();
   const inPlace = below(2) === 0;
   for (let n = 1 + below(inPlace ? 2 : 4); n > 0; n--) {
     const at = from + below(Math.min(length, Math.max(1, bytes.length - from)));

@@ -15,6 +15,6 @@ export function exportCommand(): Command {
     const { model, out, ...graph } = parseAtDoor(Options, given, "kenpin export");
     const { exportModel } = await import("../import/export-model.ts");
     const card = await exportModel({ from: model, out, graph: graphOf(graph) });
-    process.stdout.write(`${out}: ${card.model}, ${card.graph.flavour} graphs\n`);
+    process.stdout.write(`${out}: ${card.name}, ${card.graph.flavour} graphs\n`);
   });
 }

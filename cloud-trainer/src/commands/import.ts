@@ -11,6 +11,7 @@ const Options = z.strictObject({
   out: z.string().min(1),
   size: z.coerce.number().int().min(8).max(4096).optional(),
   licence: z.string().min(1).max(300).optional(),
+  weights: z.boolean().default(false),
   json: z.boolean().default(false),
   ...GRAPH_OPTIONS,
 });
@@ -23,16 +24,17 @@ export function importCommand(): Command {
     .requiredOption("--out <dir>", "new folder for the model")
     .option("--size <px>", "another input size; position embeddings are resampled to it")
     .option("--licence <text>", "the weights' licence, where `kenpin pull` has not recorded it")
+    .option("--weights", "also write model.safetensors and scoring.json, to train on and to make bundles of")
     .option("--json", "print the card as JSON");
   return withGraphOptions(command, "portable").action(async (checkpoint: string, given: unknown) => {
-    const { model, out, size, licence, json, ...graph } = parseAtDoor(Options, given, "kenpin import");
+    const { model, out, size, licence, weights, json, ...graph } = parseAtDoor(Options, given, "kenpin import");
     const { importCheckpoint } = await import("../import/import-checkpoint.ts");
     const config = await configOf(model, size);
-    const card = await importCheckpoint({ checkpoint, config, out, licence, graph: graphOf(graph) });
+    const card = await importCheckpoint({ checkpoint, config, out, licence, weights, graph: graphOf(graph) });
     if (json) process.stdout.write(`${JSON.stringify(card)}\n`);
     else
       process.stdout.write(
-        `${out}: ${card.model}, ${card.parameters} parameters, ${card.checkpoint.naming} names, licence ${card.licence}\n`,
+        `${out}: ${card.name}, ${card.parameters} parameters, ${card.checkpoint.naming} names, licence ${card.provenance[0]?.licence}\n`,
       );
   });
 }

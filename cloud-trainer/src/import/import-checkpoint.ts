@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { fitCheckpoint, type ModelConfig, tensorShapes } from "@kenpin/clip";
 import { openCheckpoint } from "./checkpoint-file.ts";
 import { sha256Of, wholeFolder } from "./files.ts";
-import { type ModelCard, writeDescription } from "./model-folder.ts";
+import { type ModelCard, writeDescription, writeWeights } from "./model-folder.ts";
 import { PulledFiles, PULLED_FILE } from "./pulled.ts";
 import { type GraphOptions, writeFromCheckpoint } from "./write-graphs.ts";
 
@@ -17,12 +17,22 @@ export type ImportOptions = {
   config: ModelConfig;
   out: string;
   graph: GraphOptions;
+  /** Also writes model.safetensors and scoring.json, to train on and to make bundles of. */
+  weights?: boolean;
   /** Overrides what `kenpin pull` recorded. */
   licence?: string | undefined;
   limitBytes?: number;
 };
 
-export async function importCheckpoint({ checkpoint: path, config, out, graph, licence, limitBytes }: ImportOptions): Promise<ModelCard> {
+export async function importCheckpoint({
+  checkpoint: path,
+  config,
+  out,
+  graph,
+  weights = false,
+  licence,
+  limitBytes,
+}: ImportOptions): Promise<ModelCard> {
   const { checkpoint, files, close } = await openCheckpoint(path);
   try {
     const fitted = fitCheckpoint(checkpoint, config);
@@ -30,15 +40,21 @@ export async function importCheckpoint({ checkpoint: path, config, out, graph, l
     let card: ModelCard | null = null;
     await wholeFolder(out, async (folder) => {
       await writeFromCheckpoint(folder, { config, graph, read: fitted.tensor, ...(limitBytes !== undefined && { limitBytes }) });
+      if (weights) await writeWeights(folder, config, fitted.tensor);
       const digests = [];
       for (const file of files) digests.push({ name: basename(file), ...(await sha256Of(file)) });
       card = {
         format: 1,
-        model: config.name,
+        name: config.name,
         parameters: parametersOf(config),
         logitScale: Math.exp((await fitted.tensor("logit_scale"))[0] as number),
-        licence: licence ?? pulled?.licence ?? "not recorded",
-        origin: pulled ? `${pulled.id}@${pulled.revision}` : basename(path),
+        provenance: [
+          {
+            name: config.name,
+            licence: licence ?? pulled?.licence ?? "not recorded",
+            source: pulled ? `${pulled.id}@${pulled.revision}` : basename(path),
+          },
+        ],
         graph,
         checkpoint: {
           format: checkpoint.format,

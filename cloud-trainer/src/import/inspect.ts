@@ -7,31 +7,16 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { ModelConfig } from "@kenpin/clip";
 import { startInspector } from "@kenpin/inspector";
 import { nearestGraph } from "@kenpin/onnx";
-import { KenpinError, PromptSet, type Preprocess, type Scoring } from "@kenpin/schema";
+import { KenpinError, PromptSet } from "@kenpin/schema";
 import { embedStrings, readImageFile } from "./embed.ts";
 import type { ModelFolder } from "./model-folder.ts";
+import { preprocessOf, START_SCORING } from "./start-scoring.ts";
 
 export type Words = { good: string[]; bad: string[] };
 type InspectorOf = Awaited<ReturnType<typeof startInspector>>;
 export type InspectedFile = { file: string; inspection: Awaited<ReturnType<InspectorOf["inspect"]>>["inspection"] };
-
-/** A quarter of a tile's side, so that no defect lies on a seam only; 64 tiles keep a large frame within seconds. */
-const OVERLAP_RATIO = 0.25;
-const TILE_LIMIT = 64;
-/** Words decide alone; half of the hottest hundredth of the patches, half of the whole picture, as WinCLIP's sum has it. */
-const SCORING: Scoring = {
-  topRatio: 0.01,
-  imageWeight: 0.5,
-  textScale: 1,
-  textBias: 0,
-  bankWeight: 0,
-  bankScale: 1,
-  bankCut: 0,
-  recentreText: false,
-};
 
 export async function* inspectFiles(model: ModelFolder, words: Words, files: string[], timeoutMs: number): AsyncGenerator<InspectedFile> {
   if (!model.card.graph.patchEmbeds) {
@@ -53,15 +38,11 @@ export async function* inspectFiles(model: ModelFolder, words: Words, files: str
 
 /** What the worker opens, without signature or thresholds: nothing of this leaves the machine. */
 async function stageFiles(stage: string, model: ModelFolder, words: Words): Promise<void> {
-  const manifest = { precision: "fp32", preprocess: preprocessOf(model.config), scoring: SCORING };
+  const manifest = { precision: "fp32", preprocess: preprocessOf(model.config), scoring: START_SCORING };
   await writeFile(join(stage, "manifest.json"), JSON.stringify(manifest));
   await writeFile(join(stage, "prompts.json"), JSON.stringify(await promptSet(model, words)));
   await writeFile(join(stage, "nearest.onnx"), nearestGraph(1));
   for (const name of ["vision.onnx", "vision.data"]) await linkIfThere(resolve(model.dir, name), join(stage, name));
-}
-
-function preprocessOf({ image, preprocess }: ModelConfig): Preprocess {
-  return { tilePx: image.size, overlapPx: Math.round(image.size * OVERLAP_RATIO), maxTiles: TILE_LIMIT, ...preprocess };
 }
 
 async function promptSet(model: ModelFolder, { good, bad }: Words): Promise<PromptSet> {

@@ -1,22 +1,27 @@
 /**
  * The folder that `kenpin import` writes and every other command reads:
  * vision.onnx and text.onnx (each with a .data file beside it past 2 GB), config.json (the architecture), merges.txt and
- * tokenizer.json (all a tokenizer in another language needs), card.json (where it came from and under which licence).
+ * tokenizer.json (all a tokenizer in another language needs), card.json (where it came from and under which licence). With
+ * weights also model.safetensors and scoring.json, so that the folder is one to train on and to make bundles of.
  */
+import { createWriteStream } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createTokenizer, type ModelConfig, parseModelConfig, readMerges } from "@kenpin/clip";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createTokenizer, type ModelConfig, parseModelConfig, readMerges, safetensorsStream, tensorShapes } from "@kenpin/clip";
 import { errorLine, KenpinError, parseAtDoor } from "@kenpin/schema";
 import { z } from "zod";
+import { startScoringFile } from "./start-scoring.ts";
 
 export const ModelCard = z.strictObject({
   format: z.literal(1),
-  model: z.string(),
+  name: z.string(),
   parameters: z.int().min(1),
   /** exp of the checkpoint's logit_scale. */
   logitScale: z.number().positive(),
-  licence: z.string().min(1).max(300),
-  origin: z.string().min(1).max(500),
+  /** Where the weights come from and under which licence; a bundle made of this folder carries it on. */
+  provenance: z.array(z.strictObject({ name: z.string(), licence: z.string().min(1).max(300), source: z.string().min(1).max(500) })).min(1),
   graph: z.strictObject({
     flavour: z.enum(["portable", "ort"]),
     patchEmbeds: z.boolean(),
@@ -34,6 +39,13 @@ export const ModelCard = z.strictObject({
 });
 export type ModelCard = z.infer<typeof ModelCard>;
 export type ModelFolder = { dir: string; config: ModelConfig; card: ModelCard };
+
+/** float32 under this project's names, one tensor at a time. */
+export async function writeWeights(dir: string, config: ModelConfig, read: (name: string) => Promise<Float32Array>): Promise<void> {
+  const stream = safetensorsStream({ shapes: tensorShapes(config), read, metadata: { model: config.name } });
+  await pipeline(Readable.from(stream), createWriteStream(join(dir, "model.safetensors")));
+  await writeFile(join(dir, "scoring.json"), json(startScoringFile(config)));
+}
 
 export async function readModelFolder(dir: string): Promise<ModelFolder> {
   const config = parseModelConfig(await readJson(dir, "config.json"), join(dir, "config.json"));

@@ -11,7 +11,7 @@ type StorageRef = { kind: "storage"; type: string; key: string; numbers: number 
 export type TensorRef = { kind: "tensor"; storage: StorageRef; offset: number; shape: number[]; strides: number[] };
 export type PickleValue = null | boolean | number | string | PickleValue[] | PickleDict | Global | StorageRef | TensorRef;
 export type PickleDict = Map<PickleValue, PickleValue>;
-export type Global = { kind: "global"; name: string };
+type Global = { kind: "global"; name: string };
 
 /** What a state dict is made of; storages are only named, their bytes lie in other entries of the zip. */
 const TENSOR = ["torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"];

@@ -43,7 +43,7 @@ const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scorin
 export async function openInspection(bundleDir: string, threads?: number) {
   const manifest = parseAtDoor(Manifest, await readJson(join(bundleDir, "manifest.json")), "manifest.json");
   const prompts = parseAtDoor(PromptSet, await readJson(join(bundleDir, "prompts.json")), "prompts.json");
-  const vision = await openModel(await readFile(join(bundleDir, "vision.onnx")), "vision.onnx", threads);
+  const vision = await openModel(join(bundleDir, "vision.onnx"), "vision.onnx", threads); // by path: its weights may lie beside it
   const nearest = await openModel(await readFile(join(bundleDir, "nearest.onnx")), "nearest.onnx", threads);
   const directions = promptDirections(prompts);
   const { preprocess, scoring } = manifest;

@@ -6,7 +6,7 @@
 import { errorLine, KenpinError } from "@kenpin/schema";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
-export type Feed = { data: Float32Array; dims: number[] } | { data: BigInt64Array; dims: number[] };
+type Feed = { data: Float32Array; dims: number[] } | { data: BigInt64Array; dims: number[] };
 export type Model = { run: (feeds: Record<string, Feed>) => Promise<Record<string, Float32Array>>; release: () => Promise<void> };
 
 /** The only provider in onnxruntime-node's CPU build; others come with the Python worker. */

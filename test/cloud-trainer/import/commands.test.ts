@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { clipPixels, createTokenizer, decodeForClip } from "@kenpin/clip";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import sharp from "sharp";
+import { exportModel } from "../../../cloud-trainer/src/import/export-model.ts";
 import { agreement, goldenTower, inFolder, runKenpin, writeSeededCheckpoint } from "./seeded-checkpoint.ts";
 
 type Row = { input: string; embedding: number[] };
@@ -29,8 +30,8 @@ test("a checkpoint is imported, embedded, exported and used to inspect, with com
       "tokenizer.json",
       "vision.onnx",
     ]);
-    const card = JSON.parse(imported.stdout) as { licence: string; checkpoint: { files: { sha256: string }[] } };
-    assert.equal(card.licence, "MIT");
+    const card = JSON.parse(imported.stdout) as { provenance: unknown; checkpoint: { files: { sha256: string }[] } };
+    assert.deepEqual(card.provenance, [{ name: "EVA02-B-16", licence: "MIT", source: "model.safetensors" }]);
     assert.match(card.checkpoint.files[0]?.sha256 ?? "", /^[0-9a-f]{64}$/);
     await embedsAsTheGraphDoes(model);
     await exportsTheSameModel(dir, model);
@@ -102,6 +103,53 @@ test("a model imported for a larger input gives pictures of that size an embeddi
     assert.match(stdout, /positions resampled from 4 × 4 to 5 × 5/);
     const rows = await embed(["--model", model, "--image", GOOD, "--json"]);
     assert.equal(rows[0]?.embedding.length, config.embedDim);
+  });
+});
+
+test("a folder imported with its weights becomes a bundle's files, with the words' embeddings and golden scores in it", async () => {
+  await inFolder(async (dir) => {
+    const { checkpoint, configFile } = await writeSeededCheckpoint(dir, config);
+    const [model, staged] = [join(dir, "model"), join(dir, "staged")];
+    const imported = await runKenpin(["import", checkpoint, "--model", configFile, "--out", model, "--weights", "--licence", "MIT"]);
+    assert.equal(imported.code, 0, imported.stderr);
+    await writeFile(join(dir, "words.json"), JSON.stringify({ good: ["flawless fabric"], bad: ["torn fabric"] }));
+    const { code, stdout, stderr } = await runKenpin(["stage", "--model", model, "--words", join(dir, "words.json"), "--out", staged]);
+    assert.equal(code, 0, stderr);
+    const manifest = JSON.parse(stdout) as {
+      golden: { score: number }[];
+      provenance: { licence: string }[];
+      preprocess: { tilePx: number };
+    };
+    assert.ok(manifest.golden.length > 0);
+    assert.equal(manifest.provenance[0]?.licence, "MIT");
+    assert.equal(manifest.preprocess.tilePx, config.image.size);
+    const files = await readdir(staged);
+    for (const name of ["vision.onnx", "nearest.onnx", "prompts.json"]) assert.ok(files.includes(name), name);
+  });
+});
+
+test("a model whose weights lie beside it inspects as one in a single file", async () => {
+  await inFolder(async (dir) => {
+    const { checkpoint, configFile } = await writeSeededCheckpoint(dir, config);
+    const [model, beside] = [join(dir, "model"), join(dir, "beside")];
+    assert.equal((await runKenpin(["import", checkpoint, "--model", configFile, "--out", model])).code, 0);
+    await exportModel({ from: model, out: beside, graph: { flavour: "portable", patchEmbeds: true, layers: [] }, limitBytes: 100_000 });
+    const scores = [];
+    for (const folder of [model, beside]) {
+      const { stdout, stderr } = await runKenpin([
+        "inspect",
+        "--model",
+        folder,
+        "--prompts",
+        "good=flawless",
+        "--prompts",
+        "bad=torn",
+        "--json",
+        BAD,
+      ]);
+      scores.push((JSON.parse(stdout || stderr) as { score: number }[])[0]?.score);
+    }
+    assert.equal(scores[0], scores[1]);
   });
 });
 

@@ -94,8 +94,11 @@ test("a folder whose card or configuration was edited by mistake is refused by t
     const model = join(dir, "model");
     await importCheckpoint({ checkpoint, config, out: model, graph: { ...PORTABLE, layers: [] } });
     const card = JSON.parse(await readFile(join(model, "card.json"), "utf8")) as Record<string, unknown>;
-    await writeFile(join(model, "card.json"), JSON.stringify({ ...card, license: "MIT" }));
-    await assert.rejects(readModelFolder(model), (error) => error instanceof KenpinError && /did you mean "licence"/.test(error.message));
+    await writeFile(join(model, "card.json"), JSON.stringify({ ...card, parameter: 1 }));
+    await assert.rejects(
+      readModelFolder(model),
+      (error) => error instanceof KenpinError && /did you mean "parameters"/.test(error.message),
+    );
   });
 });
 

@@ -38,8 +38,8 @@ test("a published model is pulled by its name and imported, with its licence and
       "--json",
     ]);
     assert.equal(imported.code, 0, imported.stderr);
-    const card = JSON.parse(imported.stdout) as { licence: string; origin: string };
-    assert.deepEqual([card.licence, card.origin], ["mit", `${ID}@${revision}`]);
+    const card = JSON.parse(imported.stdout) as { provenance: unknown };
+    assert.deepEqual(card.provenance, [{ name: config.name, licence: "mit", source: `${ID}@${revision}` }]);
     const again = await runKenpin(["pull", "EVA02-B-16", "--out", join(dir, "pulled"), "--hub-url", hub.url]);
     assert.equal(again.code, 0);
     assert.equal(hub.fetched.length, 1, "a file that is there and right was fetched again");
