@@ -50,6 +50,13 @@ test("a 16-bit grey frame keeps its picture instead of turning white", async () 
   assert.equal(data[255 * 3], 255);
 });
 
+test("a hair of a picture, one pixel by thirty thousand, costs no more memory than its middle", () => {
+  const hair = { width: 1, height: 30_000, data: Uint8Array.from({ length: 90_000 }, (_, i) => i % 256) };
+  const { data } = cutSquare(hair, 224);
+  assert.equal(data.length, 224 * 224 * 3);
+  assert.notEqual(new Set(data).size, 1);
+});
+
 test("a picture cut short, an empty one and a bomb are refused with one clear line", async () => {
   const whole = golden.find(({ name }) => name.includes("jpeg-444"))?.file as Uint8Array;
   for (const [bytes, limit] of [

@@ -6,7 +6,7 @@ import { z } from "zod";
 const Options = z.strictObject({
   model: z.string().min(1),
   image: z.array(z.string().min(1)).max(100_000).optional(),
-  text: z.array(z.string().max(100_000)).max(100_000).optional(),
+  text: z.array(z.string().max(20_000)).max(100_000).optional(),
   json: z.boolean().default(false),
 });
 /** Enough to see that two inputs differ; programs ask for --json. */

@@ -6,6 +6,7 @@
 import { basename, dirname, join } from "node:path";
 import { readFile } from "node:fs/promises";
 import { fitCheckpoint, type ModelConfig, tensorShapes } from "@kenpin/clip";
+import { errorLine, KenpinError, parseAtDoor } from "@kenpin/schema";
 import { openCheckpoint } from "./checkpoint-file.ts";
 import { sha256Of, wholeFolder } from "./files.ts";
 import { type ModelCard, writeDescription, writeWeights } from "./model-folder.ts";
@@ -80,6 +81,12 @@ function parametersOf(config: ModelConfig): number {
 
 /** What `kenpin pull` left beside the checkpoint, if it did. */
 async function readPulled(dir: string): Promise<PulledFiles | null> {
-  const text = await readFile(join(dir, PULLED_FILE), "utf8").catch(() => null);
-  return text === null ? null : PulledFiles.parse(JSON.parse(text));
+  const file = join(dir, PULLED_FILE);
+  const text = await readFile(file, "utf8").catch(() => null);
+  if (text === null) return null;
+  try {
+    return parseAtDoor(PulledFiles, JSON.parse(text), file);
+  } catch (error) {
+    throw new KenpinError("pulled-unreadable", `${errorLine(error)}; pull again, or remove ${file} and give --licence`, { cause: error });
+  }
 }

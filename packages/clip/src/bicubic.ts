@@ -8,13 +8,14 @@ export type Window = { start: number; weights: Float64Array };
 const A = -0.5;
 const SUPPORT = 2;
 
-export function bicubicWindows(from: number, to: number): Window[] {
+/** The windows of the new places `first` to `first + count`, all of them by default. */
+export function bicubicWindows(from: number, to: number, first = 0, count = to): Window[] {
   const scale = from / to;
   const widened = Math.max(scale, 1);
   const reach = SUPPORT * widened;
   const narrowed = 1 / widened; // multiplied, not divided by, as the references do: the last bit counts
-  return Array.from({ length: to }, (_, i) => {
-    const centre = (i + 0.5) * scale;
+  return Array.from({ length: count }, (_, i) => {
+    const centre = (first + i + 0.5) * scale;
     const start = Math.max(0, Math.trunc(centre - reach + 0.5));
     const end = Math.min(from, Math.trunc(centre + reach + 0.5));
     const weights = Float64Array.from({ length: end - start }, (_, j) => keys((j + start - centre + 0.5) * narrowed));

@@ -24,35 +24,26 @@ export function clipPixels(image: RgbImage, { image: { size }, preprocess }: Pic
   return out;
 }
 
-/** The shortest side resized to `size`, then the middle square. */
+/** The shortest side resized to `size`, and of that the middle square; nothing outside the square is computed. */
 export function cutSquare(image: RgbImage, size: number): RgbImage {
   const [short, long] = [Math.min(image.width, image.height), Math.max(image.width, image.height)];
   const longSide = Math.trunc((size * long) / short);
   const [width, height] = image.width <= image.height ? [size, longSide] : [longSide, size];
-  const resized = resizeBicubic(image, width, height);
-  const [left, top] = [halfEven(width - size), halfEven(height - size)];
-  const data = new Uint8Array(size * size * 3);
-  for (let row = 0; row < size; row++) {
-    const from = ((top + row) * width + left) * 3;
-    data.set(resized.data.subarray(from, from + size * 3), row * size * 3);
-  }
-  return { width: size, height: size, data };
-}
-
-/**
- * Across first, then down, each rounded to bytes; an axis that keeps its size is not touched. Since version 13 Pillow goes
- * down first where that leaves less to do, which a tall picture's hard edges show in a few pixels.
- */
-function resizeBicubic(image: RgbImage, width: number, height: number): RgbImage {
+  const across: Cut = { length: width, first: halfEven(width - size), count: size };
+  const down: Cut = { length: height, first: halfEven(height - size), count: size };
+  // Across, then down, each rounded to bytes. Since version 13 Pillow goes down first where that leaves less to do, which a
+  // tall picture's hard edges show in a few pixels.
   const downFirst = height < image.height && image.height - height > 2 * (image.width - width);
-  if (downFirst && width !== image.width) return resizeAcross(resizeDown(image, height), width);
-  const across = width === image.width ? image : resizeAcross(image, width);
-  return height === image.height ? across : resizeDown(across, height);
+  return downFirst ? resizeAcross(resizeDown(image, down), across) : resizeDown(resizeAcross(image, across), down);
 }
 
-function resizeAcross({ width: from, height, data }: RgbImage, width: number): RgbImage {
+/** An axis resized to `length`, and of that the places from `first` on. */
+type Cut = { length: number; first: number; count: number };
+
+function resizeAcross({ width: from, height, data }: RgbImage, cut: Cut): RgbImage {
+  const width = cut.count;
   const out = new Uint8Array(width * height * 3);
-  for (const [x, { start, weights }] of fixedWindows(from, width).entries()) {
+  for (const [x, { start, weights }] of fixedWindows(from, cut).entries()) {
     for (let y = 0; y < height; y++) {
       let [r, g, b] = [HALF, HALF, HALF];
       let at = (y * from + start) * 3;
@@ -71,22 +62,23 @@ function resizeAcross({ width: from, height, data }: RgbImage, width: number): R
   return { width, height, data: out };
 }
 
-function resizeDown({ width, height: from, data }: RgbImage, height: number): RgbImage {
+function resizeDown({ width, height: from, data }: RgbImage, cut: Cut): RgbImage {
   const row = width * 3;
-  const out = new Uint8Array(height * row);
-  for (const [y, { start, weights }] of fixedWindows(from, height).entries()) {
+  const out = new Uint8Array(cut.count * row);
+  for (const [y, { start, weights }] of fixedWindows(from, cut).entries()) {
     for (let i = 0; i < row; i++) {
       let sum = HALF;
       for (let j = 0; j < weights.length; j++) sum += (weights[j] as number) * (data[(start + j) * row + i] as number);
       out[y * row + i] = toByte(sum);
     }
   }
-  return { width, height, data: out };
+  return { width, height: cut.count, data: out };
 }
 
-function fixedWindows(from: number, to: number): Window[] {
+/** An axis that keeps its length has windows of weight 1, which leave every byte as it is. */
+function fixedWindows(from: number, { length, first, count }: Cut): Window[] {
   const fixed = (weight: number) => Math.trunc(weight * 2 ** FRACTION_BITS + (weight < 0 ? -0.5 : 0.5));
-  return bicubicWindows(from, to).map(({ start, weights }) => ({ start, weights: weights.map(fixed) }));
+  return bicubicWindows(from, length, first, count).map(({ start, weights }) => ({ start, weights: weights.map(fixed) }));
 }
 
 function toByte(sum: number): number {

@@ -65,19 +65,27 @@ function clean(text: string): string {
 
 /** Merges the pair of lowest rank, wherever it stands, until no pair is in the list. */
 function mergeAll(parts: string[], ranks: Map<string, number>): string[] {
+  const rankOf = (left: string, right: string) => ranks.get(`${left} ${right}`) ?? Number.POSITIVE_INFINITY;
   let word = parts;
-  while (word.length > 1) {
+  let pairs = word.slice(1).map((right, i) => rankOf(word[i] as string, right)); // pairs[i]: rank of word[i], word[i + 1]
+  for (;;) {
     let best = Number.POSITIVE_INFINITY;
-    for (let i = 0; i + 1 < word.length; i++) best = Math.min(best, ranks.get(`${word[i]} ${word[i + 1]}`) ?? best);
+    for (const rank of pairs) if (rank < best) best = rank;
     if (best === Number.POSITIVE_INFINITY) return word;
-    const next: string[] = [];
+    const [next, nextPairs]: [string[], number[]] = [[], []];
+    let changed = false;
     for (let i = 0; i < word.length; i++) {
-      const joins = i + 1 < word.length && ranks.get(`${word[i]} ${word[i + 1]}`) === best;
-      next.push(joins ? `${word[i]}${word[++i]}` : (word[i] as string));
+      const joins = pairs[i] === best;
+      const part = joins ? `${word[i]}${word[i + 1]}` : (word[i] as string);
+      // Only pairs that touch a new part have a new rank.
+      if (next.length > 0) nextPairs.push(joins || changed ? rankOf(next.at(-1) as string, part) : (pairs[i - 1] as number));
+      next.push(part);
+      changed = joins;
+      if (joins) i++;
     }
     word = next;
+    pairs = nextPairs;
   }
-  return word;
 }
 
 /** GPT-2's reversible bytes: printable ones stand for themselves, the rest for letters from U+0100 on. */

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { encodeSafetensors, type ModelConfig, parseModelConfig, shardTensors } from "@kenpin/clip";
@@ -84,6 +84,25 @@ test("a checkpoint in several files gives the same folder as one in one file, bu
     assert.equal(card.checkpoint.files.length, files.size);
     for (const name of ["vision.onnx", "text.onnx", "config.json", "tokenizer.json", "merges.txt"])
       assert.ok((await readFile(join(one, name))).equals(await readFile(join(many, name))), name);
+  });
+});
+
+test("a folder whose model file was cut short cannot be exported, and nothing half done is left", async () => {
+  await inFolder(async (dir) => {
+    const { config } = goldenTower("EVA02-B-16");
+    const { checkpoint } = await writeSeededCheckpoint(dir, config);
+    const [model, out] = [join(dir, "model"), join(dir, "out")];
+    await importCheckpoint({ checkpoint, config, out: model, graph: { ...PORTABLE, layers: [] } });
+    const whole = await readFile(join(model, "vision.onnx"));
+    for (const bytes of [whole.subarray(0, whole.length / 2), whole.subarray(0, 100), Buffer.from("no model at all"), Buffer.alloc(0)]) {
+      await writeFile(join(model, "vision.onnx"), bytes);
+      const graph = { flavour: "ort" as const, patchEmbeds: true, layers: [] };
+      await assert.rejects(
+        exportModel({ from: model, out, graph }),
+        (error) => error instanceof KenpinError && error.code === "model-unreadable",
+      );
+    }
+    assert.deepEqual((await readdir(dir)).sort(), ["config.json", "model", "model.safetensors"]);
   });
 });
 
