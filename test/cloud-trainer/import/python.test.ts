@@ -1,12 +1,13 @@
 /**
  * Live comparisons with Python: the onnx package's full checker, onnxruntime's own outputs, BAAI's names as PyTorch saves
  * them, and 200 large pictures by Pillow. Set KENPIN_PYTHON to an interpreter that has the packages named in
- * test/fixtures/clip/*.py; without it these tests are skipped, and nothing else needs Python.
+ * test/fixtures/clip/*.py; without it these tests are skipped, and nothing else needs Python. KENPIN_FULL_MODELS, a list of
+ * folders that `make_towers.py --full` filled, adds a comparison from a picture's first byte to its embedding at full size.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { cutSquare, decodeForClip, type ModelConfig } from "@kenpin/clip";
 import { InferenceSession, Tensor } from "onnxruntime-node";
@@ -14,13 +15,15 @@ import { exportModel } from "../../../cloud-trainer/src/import/export-model.ts";
 import { importCheckpoint } from "../../../cloud-trainer/src/import/import-checkpoint.ts";
 import { differenceOf, readGoldenImages } from "../../clip/golden-images.ts";
 import { goldenIds, goldenPixels } from "../../onnx/seeded-weights.ts";
-import { agreement, goldenTowers, inFolder, writeSeededCheckpoint } from "./seeded-checkpoint.ts";
+import { agreement, goldenTowers, inFolder, runKenpin, writeSeededCheckpoint } from "./seeded-checkpoint.ts";
 
 type Request = { file: string; portable: boolean; inputs: Record<string, { file: string; type: string; dims: number[] }>; out: string };
 type Verdict = { opset: Record<string, number>; domains: string[]; banned: string[]; free: string[]; unknown: string[]; outputs: string[] };
 
 const FIXTURES = join(import.meta.dirname, "../../fixtures/clip");
 const PYTHON = process.env["KENPIN_PYTHON"];
+const EXAMPLES = join(import.meta.dirname, "../../../examples/textile");
+const FULL = (process.env["KENPIN_FULL_MODELS"] ?? "").split(delimiter).filter((folder) => folder !== "");
 const skip = PYTHON ? false : "KENPIN_PYTHON names no interpreter";
 
 test("the onnx package's full checker passes every model, and onnxruntime in Python gives the same outputs", { skip }, async () => {
@@ -70,6 +73,32 @@ test("200 pictures of up to 2,000 pixels become the pixels that Pillow and torch
     }
   });
 });
+
+for (const full of FULL) {
+  test(`kenpin embed gives pictures and texts the embeddings that open_clip does, with the checkpoint in ${full}`, { skip }, async () => {
+    await inFolder(async (dir) => {
+      const images = ["good/textile_0001.jpg", "local/textile_0004.jpg", "global/textile_0009.jpg"].map((name) => join(EXAMPLES, name));
+      const texts = ["a photo of a scratched part", "検品：キズのある部品", "don’t &amp; naÃ¯ve 🔩", "word ".repeat(200)];
+      await writeFile(join(dir, "request.json"), JSON.stringify({ images, texts }));
+      const theirs = JSON.parse(python(["embed.py", full, join(dir, "request.json")])) as Record<"images" | "texts", number[][]>;
+      const model = join(dir, "model");
+      const imported = await runKenpin(["import", full, "--model", join(full, "config.json"), "--out", model]);
+      assert.equal(imported.code, 0, imported.stderr);
+      for (const [flag, inputs, expected] of [
+        ["--image", images, theirs.images],
+        ["--text", texts, theirs.texts],
+      ] as const) {
+        const { stdout, stderr } = await runKenpin(["embed", "--model", model, flag, ...inputs, "--json"]);
+        const rows = JSON.parse(stdout || "[]") as { embedding: number[] }[];
+        assert.equal(rows.length, inputs.length, stderr);
+        for (const [i, { embedding }] of rows.entries()) {
+          const { cosine, largest } = agreement(embedding, expected[i] as number[], embedding.length);
+          assert.ok(cosine >= 0.999999 && largest <= 1e-4, `${inputs[i]}: cosine ${cosine}, largest difference ${largest}`);
+        }
+      }
+    });
+  });
+}
 
 /** Portable with its weights inside, portable with them beside it, and ORT; both towers each. */
 async function foldersOf(dir: string, config: ModelConfig): Promise<Request[]> {
