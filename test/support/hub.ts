@@ -39,6 +39,7 @@ export async function startSite(): Promise<Site> {
     restartHub: async (signal) => {
       await end(site.hub.child, signal);
       site.hub = await startHub(dataDir, broker.url, port);
+      await untilListening(site.hub);
     },
     stop: async () => {
       await end(site.hub.child, "SIGTERM");
@@ -46,7 +47,16 @@ export async function startSite(): Promise<Site> {
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+  await untilListening(site.hub);
   return site;
+}
+
+/** A hub answers before its broker does; what is said before that is lost on an agent without an outbox. */
+async function untilListening({ url, token }: HubProcess): Promise<void> {
+  await until("the hub to reach its broker", async () => {
+    const response = await fetch(`${url}/v1/summary`, { headers: { authorization: `Bearer ${token}` } });
+    return ((await response.json()) as { broker: string }).broker === "connected";
+  });
 }
 
 export async function startBroker(): Promise<{ url: string; child: ChildProcess }> {

@@ -4,7 +4,17 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { agentTopics } from "@kenpin/schema";
-import { makePicture, makeSample, makeVerdict, putBlob, type Site, type SpeakingAgent, speakAs, startSite, until } from "../../support/hub.ts";
+import {
+  makePicture,
+  makeSample,
+  makeVerdict,
+  putBlob,
+  type Site,
+  type SpeakingAgent,
+  speakAs,
+  startSite,
+  until,
+} from "../../support/hub.ts";
 
 let site: Site;
 let agent: SpeakingAgent;

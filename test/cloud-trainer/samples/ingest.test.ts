@@ -147,7 +147,9 @@ test("an acknowledgement names the latest 64 boots, and a boot that speaks again
   await Promise.all([agent.close(), late.close()]);
 });
 
-async function summary(): Promise<{ setAside: Record<string, number> & { quarantined: number; malformed: number; unknownAgents: number } }> {
+async function summary(): Promise<{
+  setAside: Record<string, number> & { quarantined: number; malformed: number; unknownAgents: number };
+}> {
   const response = await fetch(`${site.hub.url}/v1/summary`, { headers: { authorization: `Bearer ${site.hub.token}` } });
   return response.json() as Promise<Awaited<ReturnType<typeof summary>>>;
 }
