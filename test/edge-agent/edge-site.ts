@@ -144,13 +144,15 @@ export class Inbox {
     this.times.set(key, (this.times.get(key) ?? 0) + 1);
     if (!list.some(({ id }) => id === message.id)) list.push(message);
     const front = this.#fronts.get(message.bootId) ?? new ContiguousFront();
+    this.#fronts.delete(message.bootId); // the boot heard last stands last
     this.#fronts.set(message.bootId, front);
     front.add(message.seq);
     if (this.#acknowledges) this.#sendAck();
   }
 
   #sendAck(): void {
-    const boots = [...this.#fronts].map(([bootId, front]) => ({ bootId, seq: front.reached }));
+    const lately = [...this.#fronts].slice(-64);
+    const boots = lately.map(([bootId, front]) => ({ bootId, seq: front.reached }));
     void this.link.publish(this.topics.ack, { schemaVersion: 1, boots }, { retain: true }).catch(() => undefined);
   }
 }
