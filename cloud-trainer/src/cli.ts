@@ -3,17 +3,18 @@
  */
 import { errorLine } from "@kenpin/schema";
 import { Command } from "commander";
+import { baselineCommand } from "./commands/baseline.ts";
 import { embedCommand } from "./commands/embed.ts";
 import { exportCommand } from "./commands/export.ts";
+import { generateCommand } from "./commands/generate.ts";
 import { importCommand } from "./commands/import.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { pullCommand } from "./commands/pull.ts";
+import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
+import { tuneCommand } from "./commands/tune.ts";
 
-import { baselineCommand } from "./commands/baseline.ts";
-import { generateCommand } from "./commands/generate.ts";
-import { scoreCommand } from "./commands/score.ts";
 const program = new Command("kenpin")
   .description("Visual inspection from words: trainer, hub and model tools")
   .version("0.1.0")
@@ -27,7 +28,8 @@ const program = new Command("kenpin")
   .addCommand(stageCommand())
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
-  .addCommand(scoreCommand());
+  .addCommand(scoreCommand())
+  .addCommand(tuneCommand());
 
 // A command that a hub started ends with it, however the hub ended.
 if (process.channel) {

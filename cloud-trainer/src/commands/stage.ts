@@ -3,6 +3,8 @@ import { readFile } from "node:fs/promises";
 import { KenpinError, parseAtDoor, PromptSet } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
+import { stageBundle } from "../bundle/stage.ts";
+import { goldenPictures } from "../samples/pictures.ts";
 
 const Options = z.strictObject({ model: z.string(), words: z.string(), out: z.string(), seed: z.coerce.number().int().min(0) });
 const Words = z.strictObject({ good: PromptSet.shape.good, bad: PromptSet.shape.bad });
@@ -16,8 +18,7 @@ export function stageCommand(): Command {
     .option("--seed <n>", "seed of everything drawn at random", "1")
     .action(async (given: unknown) => {
       const { model, words, out, seed } = parseAtDoor(Options, given, "kenpin stage");
-      const { stageBundle } = await import("../bundle/stage.ts");
-      const staged = await stageBundle({ modelDir: model, words: await readWords(words), outDir: out, seed });
+      const staged = await stageBundle({ modelDir: model, words: await readWords(words), golden: await goldenPictures(seed), outDir: out });
       process.stdout.write(`${JSON.stringify(staged)}\n`);
     });
 }

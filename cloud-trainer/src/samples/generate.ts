@@ -23,9 +23,9 @@ export function surfaceStream(seed: number, side: number): () => Surface {
   return () => drawSurface(random, side);
 }
 
-export function drawSurface(random: Random, side: number, options: { bad?: boolean; material?: Material } = {}): Surface {
+export function drawSurface(random: Random, side: number, options: { bad?: boolean; material?: Material; look?: Look } = {}): Surface {
   const material = options.material ?? random.pick(MATERIALS);
-  const look = drawLook(random);
+  const look = options.look ?? drawLook(random);
   const relief = material.create(random);
   const good = shade(relief(side, random), look, side);
   const mask = new Float32Array(side * side);
@@ -74,9 +74,10 @@ function bare(noun: string): string {
   return noun.replace(/^an? /, "");
 }
 
-type Look = { base: [number, number, number]; contrast: number };
+/** Colour and contrast of a surface under one light. */
+export type Look = { base: [number, number, number]; contrast: number };
 
-function drawLook(random: Random): Look {
+export function drawLook(random: Random): Look {
   const brightness = random.between(0.25, 0.75);
   const colour = random.next() < 0.5 ? 0 : 0.18;
   const base = [0, 1, 2].map(() => brightness + random.between(-colour, colour)) as [number, number, number];

@@ -69,3 +69,21 @@ function dot(a: number[], b: number[]): number {
 export function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }
+
+/** The same over one column, as a line: P(label 1) = sigmoid(slope · x + intercept). */
+export function logisticLine(values: readonly number[], labels: readonly (0 | 1)[], penalty = 1): { slope: number; intercept: number } {
+  const probability = logisticRegression(
+    values.map((value) => [value]),
+    labels,
+    penalty,
+  );
+  const logit = (x: number) => {
+    const p = probability([x]);
+    return Math.log(p / (1 - p));
+  };
+  const centre = mean(values);
+  const step = deviation(values) || 1;
+  // Two points near the middle, where the sigmoid is far from its ends and the logit exact.
+  const slope = (logit(centre + step / 2) - logit(centre - step / 2)) / step;
+  return { slope, intercept: logit(centre) - slope * centre };
+}

@@ -35,3 +35,24 @@ export function weightedCrossEntropy(tf: Tf, logits: Tensor, targets: Tensor, we
   const loss = tf.add(tf.sub(tf.relu(logits), tf.mul(logits, targets)), tf.log1p(tf.exp(tf.neg(tf.abs(logits)))));
   return tf.div(tf.sum(tf.mul(loss, weights)), tf.maximum(tf.sum(weights), 1e-6));
 }
+
+/**
+ * Mean of the `count` largest values of each row, [R, C] → [R]. tfjs has no gradient of top-k: it goes to the values at or
+ * above the count-th, in equal shares.
+ */
+export function meanOfTop(tf: Tf, rows: Tensor2D, count: number): Tensor {
+  const op = tf.customGrad((...args) => {
+    const [values, save] = args as unknown as [Tensor, (tensors: Tensor[]) => void];
+    const top = tf.topk(values, count, true).values;
+    const least = tf.min(top, 1, true);
+    save([tf.cast(tf.greaterEqual(values, least), "float32")]);
+    return {
+      value: tf.mean(top, 1),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => {
+        const [chosen] = saved as [Tensor];
+        return tf.mul(tf.expandDims(dy, 1), tf.div(chosen, tf.sum(chosen, 1, true)));
+      },
+    };
+  });
+  return op(rows);
+}

@@ -29,7 +29,15 @@ export async function runSteps<B extends { size: number }>(
     step++;
     samplesSeen += batch.size;
     skipped += Number(result.skipped);
-    onStep({ step, steps, ...result, imagesPerSecond: samplesSeen / elapsed(), secondsLeft: Math.max(0, seconds - elapsed()) });
+    const { loss: value, gradientNorm } = result;
+    onStep({
+      step,
+      steps,
+      loss: value,
+      gradientNorm,
+      imagesPerSecond: samplesSeen / elapsed(),
+      secondsLeft: Math.max(0, seconds - elapsed()),
+    });
     after?.(step);
     await new Promise((resume) => setImmediate(resume));
   }

@@ -12,7 +12,7 @@ import { loadBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, 
 import { createImageTower, type ImageTower } from "./image-tower.ts";
 import { Lamb } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
-import { contrastiveLoss, patchLogits, weightedCrossEntropy } from "./losses.ts";
+import { contrastiveLoss, meanOfTop, patchLogits, weightedCrossEntropy } from "./losses.ts";
 import { type Budget, runSteps, type StepFigures } from "./steps.ts";
 import { createTextTower } from "./text-tower.ts";
 import { toTensors, toWeights } from "./weights.ts";
@@ -148,9 +148,9 @@ function frameLogits(
   { topRatio, imageWeight }: TuneOptions["scoring"],
 ): Tensor {
   const perFrame = patches.shape[0] / count;
-  const top = tf.topk(tf.reshape(patches, [count, perFrame]), Math.max(1, Math.round(perFrame * topRatio)), true).values;
+  const top = meanOfTop(tf, tf.reshape(patches, [count, perFrame]) as Tensor2D, Math.max(1, Math.round(perFrame * topRatio)));
   const image = tf.mean(tf.reshape(images, [count, tiles]), 1);
-  return tf.add(tf.mul(tf.mean(top, 1), 1 - imageWeight), tf.mul(image, imageWeight));
+  return tf.add(tf.mul(top, 1 - imageWeight), tf.mul(image, imageWeight));
 }
 
 /** Embeddings of captions by a text tower that no longer changes: each caption once. */
