@@ -12,6 +12,8 @@ type Props = {
   verdict: Verdict;
   sample: SampleRow | undefined;
   follows: boolean;
+  /** Nothing newer was decided; else a newer part has no picture to show. */
+  newest: boolean;
   overlay: Overlay;
   onOverlay: (overlay: Overlay) => void;
   onFollow: () => void;
@@ -22,13 +24,13 @@ type Props = {
 };
 
 export function FrameView(props: Props) {
-  const { verdict, sample, follows, overlay, onOverlay, onFollow, fault, t } = props;
+  const { verdict, sample, follows, newest, overlay, onOverlay, onFollow, fault, t } = props;
   const map = sample?.stored ? sample.sample.map : undefined;
   return (
     <section class="frame-view card" aria-label={t.currentFrame}>
       <header>
         <h2>{t.currentFrame}</h2>
-        <span class="tag">{follows ? t.newest : t.selected}</span>
+        <span class="tag">{follows ? (newest ? t.newest : t.newestPicture) : t.selected}</span>
         {!follows && (
           <button type="button" class="quiet" onClick={onFollow}>
             {t.backToNewest}

@@ -63,6 +63,7 @@ function Page() {
                 verdict={shown}
                 sample={sample}
                 follows={selected === null}
+                newest={shown.id === live.verdicts[0]?.verdict.id}
                 overlay={overlay}
                 onOverlay={setOverlay}
                 onFollow={() => select(null)}
