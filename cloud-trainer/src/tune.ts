@@ -22,7 +22,7 @@ import { preprocessOf, readWeightsFolder, writeWeightsFolder } from "./weights-f
 const RECIPE = {
   stage: "tune",
   optimizer: "lamb",
-  rate: 0.01,
+  rate: 0.004,
   warmup: 10,
   sizes: { crops: 24, replay: 16, frames: 4 },
   replaySurfaces: 1500,

@@ -10,7 +10,7 @@ import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip
 import type { TuneBatch } from "../../../samples/tune-batch.ts";
 import { loadBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower, type ImageTower } from "./image-tower.ts";
-import { Lamb } from "./lamb.ts";
+import { hasDecay, Lamb } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, meanOfTop, patchLogits, weightedCrossEntropy } from "./losses.ts";
 import { type Budget, runSteps, type StepFigures } from "./steps.ts";
@@ -45,8 +45,9 @@ export async function trainTune(options: TuneOptions): Promise<TuneFigures> {
   const textTower = createTextTower(tf, config);
   const embed = captionEmbedder(tf, (texts) => textTower(weights, texts.map(options.tokenizer.encode)));
   const wordEmbeds = tf.keep(embed([...words.good, ...words.bad]));
-  const optimizer = new Lamb(tf, weights);
+  const optimizer = new Lamb(tf, weights, {}, rateShare(weights));
   const parts: LossParts = { tf, weights, imageTower, wordEmbeds, words, embed, options };
+  weights.get(BIAS)?.assign(tf.scalar(startingBias(parts)) as never);
   const figures = await runSteps({ tf, weights, optimizer }, options, {
     nextBatch: options.nextBatch,
     loss: (batch) => batchLoss(parts, batch),
@@ -67,6 +68,38 @@ type LossParts = {
   options: TuneOptions;
 };
 
+/**
+ * The head learns fastest: most of what a site's labels say can be read off features that are there already, and the tower
+ * below should change little (Kumar et al. 2022, arXiv 2202.10054). Norms and biases have no trust ratio in LAMB, so a rate
+ * that suits matrices would throw them about; the frame's bias is a logit and moves in whole units.
+ */
+function rateShare(weights: Weights): (name: string) => number {
+  return (name) => {
+    if (name === BIAS) return 10;
+    if (!hasDecay(name, weights.get(name)?.shape ?? [])) return 0.1;
+    return name === "visual.trunk.head.weight" ? 4 : 1;
+  };
+}
+
+/** A site's frames lie anywhere on the words' scale: the first steps should not be spent on moving all of them. */
+function startingBias({ tf, weights, imageTower, wordEmbeds, words, options }: LossParts): number {
+  const { frames } = options.nextBatch();
+  return tf.tidy(() => {
+    const side = options.config.image.size;
+    const seen = imageTower(weights, tf.tensor4d(frames.pixelValues, [frames.count * frames.tiles, 3, side, side]));
+    const scale = tf.exp(weight(weights, "logit_scale"));
+    const directions = wordDirections(tf, wordEmbeds, words);
+    const patches = patchLogits(tf, seen.patchEmbeds, directions, scale) as Tensor1D;
+    const images = patchLogits(tf, seen.imageEmbeds, directions, scale) as Tensor1D;
+    return -(tf.mean(frameLogits(tf, patches, images, frames, options.scoring)).dataSync()[0] as number);
+  });
+}
+
+function wordDirections(tf: Tf, wordEmbeds: Tensor2D, words: TuneOptions["words"]): { good: Tensor; bad: Tensor } {
+  const [good, bad] = tf.split(wordEmbeds, [words.good.length, words.bad.length], 0) as [Tensor2D, Tensor2D];
+  return { good: normalise(tf, tf.mean(good, 0)), bad: normalise(tf, tf.mean(bad, 0)) };
+}
+
 /** One pass of the image tower over all pictures of the batch; what belongs to which kind is sliced out afterwards. */
 function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): Tensor {
   const { tf, weights, imageTower, wordEmbeds, words, options } = parts;
@@ -78,8 +111,7 @@ function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): Tensor {
   ]) as Tensor4D;
   const { imageEmbeds, patchEmbeds } = imageTower(weights, pixels);
   const scale = tf.exp(weight(weights, "logit_scale"));
-  const [good, bad] = tf.split(wordEmbeds, [words.good.length, words.bad.length], 0) as [Tensor2D, Tensor2D];
-  const directions = { good: normalise(tf, tf.mean(good, 0)), bad: normalise(tf, tf.mean(bad, 0)) };
+  const directions = wordDirections(tf, wordEmbeds, words);
   const patches = patchLogits(tf, patchEmbeds, directions, scale) as Tensor1D;
   const images = patchLogits(tf, imageEmbeds, directions, scale) as Tensor1D;
   const perPicture = patches.shape[0] / (masked.size + tiles);
