@@ -61,7 +61,7 @@ module.exports = {
       to: { path: "^(edge-agent|packages/playground)/" },
     },
     door("onnxruntime-node", "^packages/inspector/src/session\\.ts$"),
-    door("better-sqlite3", "^(edge-agent|cloud-trainer)/src/([a-z]+/)?database\\.ts$"),
+    door("better-sqlite3", "^(edge-agent|cloud-trainer)/src/[a-z/]*database\\.ts$"),
     door(
       "sharp",
       "^(packages/clip/src/.*image[a-z-]*\\.ts|packages/inspector/src/heat-map\\.ts|edge-agent/src/(capture|samples)/.*|cloud-trainer/src/samples/.*)$",

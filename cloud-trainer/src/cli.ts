@@ -13,6 +13,7 @@ import { pullCommand } from "./commands/pull.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
+import { trainBaseCommand } from "./commands/train-base.ts";
 import { tuneCommand } from "./commands/tune.ts";
 
 const program = new Command("kenpin")
@@ -29,6 +30,7 @@ const program = new Command("kenpin")
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
   .addCommand(scoreCommand())
+  .addCommand(trainBaseCommand())
   .addCommand(tuneCommand());
 
 // A command that a hub started ends with it, however the hub ended.

@@ -22,9 +22,9 @@ import { preprocessOf, readWeightsFolder, writeWeightsFolder } from "./weights-f
 const RECIPE = {
   stage: "tune",
   optimizer: "lamb",
-  rate: 0.004,
+  rate: 0.01,
   warmup: 10,
-  sizes: { crops: 24, replay: 16, frames: 4 },
+  sizes: { crops: 16, replay: 8, frames: 6 },
   replaySurfaces: 1500,
 };
 
@@ -41,7 +41,7 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
   const replay = surfacePool(job.seed, config.image.size, RECIPE.replaySurfaces, (done) =>
     say("making surfaces to replay", done, RECIPE.replaySurfaces),
   );
-  const nextBatch = await tuneBatches({
+  const nextBatch = tuneBatches({
     config,
     preprocess: preprocessOf(parent),
     frames: learn,

@@ -27,10 +27,13 @@ export const ScoringFile = z.strictObject({
 });
 export type ScoringFile = z.infer<typeof ScoringFile>;
 
-export const WeightsCard = z.looseObject({ name: z.string(), provenance: z.array(Provenance.omit({ sha256: true })).min(1) });
-export type WeightsCard = z.infer<typeof WeightsCard>;
-
-export type WeightsFolder = ScoringFile & { config: ModelConfig; tensors: Map<string, Tensor>; card: WeightsCard; sha256: string };
+const WeightsCard = z.looseObject({ name: z.string(), provenance: z.array(Provenance.omit({ sha256: true })).min(1) });
+export type WeightsFolder = ScoringFile & {
+  config: ModelConfig;
+  tensors: Map<string, Tensor>;
+  card: z.infer<typeof WeightsCard>;
+  sha256: string;
+};
 
 export async function readWeightsFolder(dir: string): Promise<WeightsFolder> {
   const config = parseModelConfig(await readJson(dir, "config.json"), join(dir, "config.json"));

@@ -13,8 +13,8 @@ import { type Golden, PromptSet } from "@kenpin/schema";
 import { preprocessOf, readWeightsFolder, type WeightsFolder } from "../weights-folder.ts";
 import type { StagedManifest } from "./staged.ts";
 
-export type Words = { good: string[]; bad: string[] };
-export type GoldenPicture = { file: string; png: Uint8Array };
+type Words = { good: string[]; bad: string[] };
+type GoldenPicture = { file: string; png: Uint8Array };
 export type StageOptions = { modelDir: string; words: Words; golden: readonly GoldenPicture[]; outDir: string };
 
 /** Other processors sum in another order; another model is off by far more. */

@@ -14,7 +14,7 @@ import { fuse, momentsOf, startInspector } from "@kenpin/inspector";
 import type { Preprocess, Scoring } from "@kenpin/schema";
 import { auroc, logisticLine } from "@kenpin/stats";
 
-export type JudgedFrame = { png: Uint8Array; bad: boolean };
+type JudgedFrame = { png: Uint8Array; bad: boolean };
 export type SurfaceEpisode = { references: Uint8Array[]; frames: JudgedFrame[] };
 export type ScoringChoice = { scoring: Scoring; figures: Record<string, number> };
 

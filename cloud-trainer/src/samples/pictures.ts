@@ -9,7 +9,7 @@ import type { Field } from "./field.ts";
 import { drawLook, drawSurface } from "./generate.ts";
 import { MATERIALS } from "./surface.ts";
 
-export type Judged = { png: Uint8Array; bad: boolean };
+type Judged = { png: Uint8Array; bad: boolean };
 export type Episode = { material: string; references: Uint8Array[]; frames: Judged[] };
 
 const GOLDEN_PX = 160;

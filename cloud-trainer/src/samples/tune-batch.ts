@@ -10,19 +10,10 @@
 import { type ModelConfig, type RgbImage, tileFrame } from "@kenpin/clip";
 import { KenpinError, type Preprocess } from "@kenpin/schema";
 import { createRandom, type Random } from "@kenpin/stats";
-import { captionRelations, type Pictures, picturesOf, type Stored, toStored } from "./batch.ts";
+import { captionRelations, picturesOf, type Stored, toStored } from "./batch.ts";
 import { isVisible, paintDefect, type Planes } from "./defect.ts";
 import type { Field } from "./field.ts";
 import type { LabelledFrame } from "./labelled.ts";
-
-export type TuneBatch = {
-  /** Images of crops, replay and frames, for the speed that is reported. */
-  size: number;
-  /** Crops first, replay after them. */
-  masked: Pictures & { crops: number; cropIsBad: boolean[]; replay: ReturnType<typeof captionRelations> };
-  /** Tiles of whole frames, frame by frame, `tiles` each. */
-  frames: { pixelValues: Float32Array; count: number; tiles: number; isBad: boolean[] };
-};
 
 export type TuneBatchOptions = {
   config: ModelConfig;
@@ -34,8 +25,10 @@ export type TuneBatchOptions = {
 };
 
 const SYNTHETIC_BAD_RATIO = 0.5;
+/** Share of the frame's shorter side cut off at each edge, at most: little enough that a defect at the edge mostly stays. */
+const LARGEST_SHIFT = 0.05;
 
-export async function tuneBatches({ config, preprocess, frames, replay, sizes, seed }: TuneBatchOptions): Promise<() => TuneBatch> {
+export function tuneBatches({ config, preprocess, frames, replay, sizes, seed }: TuneBatchOptions) {
   const random = createRandom(seed);
   const good = frames.filter(({ label }) => label === "good");
   const bad = frames.filter(({ label }) => label === "bad");
@@ -45,34 +38,52 @@ export async function tuneBatches({ config, preprocess, frames, replay, sizes, s
       `tuning needs good and bad frames; ${good.length} good and ${bad.length} bad are labelled: label more samples, then start it again`,
     );
   }
-  const tiles = new Map<LabelledFrame, Float32Array>();
-  for (const frame of frames) tiles.set(frame, (await tileFrame(frame.image, preprocess)).pixelValues);
   const cropSource = good.filter(({ image }) => Math.min(image.width, image.height) >= config.image.size);
   const drawGood = endless(good, random);
   const drawBad = endless(bad, random);
   const drawReplay = endless(replay, random);
   const tileLength = 3 * config.image.size ** 2;
 
-  const wholeFrames = (): TuneBatch["frames"] => {
+  const wholeFrames = async () => {
     const drawn = Array.from({ length: sizes.frames }, (_, i) => (i % 2 === 0 ? drawGood() : drawBad()));
-    const all = drawn.map((frame) => tiles.get(frame) as Float32Array);
+    const all: Float32Array[] = [];
+    for (const { image } of drawn) all.push((await tileFrame(seenAgain(image, random), preprocess)).pixelValues);
     const count = Math.min(...all.map((one) => one.length / tileLength));
     const pixelValues = new Float32Array(drawn.length * count * tileLength);
     for (const [i, one] of all.entries()) pixelValues.set(someTiles(one, count, tileLength, random), i * count * tileLength);
     return { pixelValues, count: drawn.length, tiles: count, isBad: drawn.map(({ label }) => label === "bad") };
   };
 
-  return () => {
+  return async () => {
     const crops = cropSource.length > 0 ? Array.from({ length: sizes.crops }, () => drawCrop(cropSource, config.image.size, random)) : [];
     const surfaces = Array.from({ length: sizes.replay }, drawReplay);
     const masked = picturesOf([...crops.map(({ stored }) => stored), ...surfaces], config, random, { upright: crops.length });
-    const whole = wholeFrames();
+    const whole = await wholeFrames();
     return {
       size: crops.length + surfaces.length + whole.count * whole.tiles,
       masked: { ...masked, crops: crops.length, cropIsBad: crops.map(({ isBad }) => isBad), replay: captionRelations(surfaces, random) },
       frames: whole,
     };
   };
+}
+
+/**
+ * The same frame as another exposure of it might look: shifted, lit a little differently, half of the time upside down. A
+ * few dozen frames are learned by heart in a minute when they come back the same to the pixel. Mirroring would turn one
+ * weave into another and is left out.
+ */
+function seenAgain({ width, height, data }: RgbImage, random: Random): RgbImage {
+  const margin = Math.floor(Math.min(width, height) * LARGEST_SHIFT);
+  const [left, top] = [random.int(margin + 1), random.int(margin + 1)];
+  const [w, h] = [width - left - random.int(margin + 1), height - top - random.int(margin + 1)];
+  const [gain, lift, turned] = [random.between(0.88, 1.12), random.between(-12, 12), random.next() < 0.5];
+  const out = new Uint8Array(w * h * 3);
+  for (let p = 0; p < w * h; p++) {
+    const from = ((top + Math.floor(p / w)) * width + left + (p % w)) * 3;
+    const to = (turned ? w * h - 1 - p : p) * 3;
+    for (let c = 0; c < 3; c++) out[to + c] = Math.min(255, Math.max(0, Math.round((data[from + c] as number) * gain + lift)));
+  }
+  return { width: w, height: h, data: out };
 }
 
 /** Frames of one batch may differ in size: all give as many tiles as the smallest has. */

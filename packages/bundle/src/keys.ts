@@ -10,7 +10,7 @@ const ALGORITHM = "EdDSA";
 
 /** A private key as it is stored: a JWK with `d`. Never logged, never sent. */
 export type PrivateKey = { keyId: string; jwk: JWK };
-export const SigningKeyEntry = z.strictObject({ keyId: Name, x: z.string().length(43), notAfter: z.iso.datetime({ offset: true }) });
+const SigningKeyEntry = z.strictObject({ keyId: Name, x: z.string().length(43), notAfter: z.iso.datetime({ offset: true }) });
 export const KeyList = z.strictObject({ issuedAt: z.iso.datetime({ offset: true }), keys: z.array(SigningKeyEntry).min(1).max(16) });
 export type KeyList = z.infer<typeof KeyList>;
 

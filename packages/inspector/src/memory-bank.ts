@@ -2,7 +2,7 @@
  * The memory bank of good patches: a greedy coreset of fixed size, so that neither memory nor time grows with teaching.
  * Farthest-point selection (Sener and Savarese 2018, as PatchCore uses it) over cosine distance; rows have length 1.
  */
-export const BANK_ROWS = 768;
+const BANK_ROWS = 768;
 /** Rows looked at for the coreset: the cost is rows × bank, and a thinner draw keeps the same spread. */
 const CANDIDATES = 6000;
 

@@ -5,7 +5,7 @@
 import { KenpinError } from "@kenpin/schema";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 
-export type Will = { topic: string; payload: unknown };
+type Will = { topic: string; payload: unknown };
 export type LinkOptions = {
   url: string;
   clientId: string;

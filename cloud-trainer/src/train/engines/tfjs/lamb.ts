@@ -10,7 +10,7 @@ import type { Tensor, Tf, Variable } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 
 export type LambOptions = { beta1: number; beta2: number; eps: number; weightDecay: number; clipNorm: number };
-export const LAMB_DEFAULTS: LambOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.05, clipNorm: 1 };
+const LAMB_DEFAULTS: LambOptions = { beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.05, clipNorm: 1 };
 
 type Slot = { m: Variable; v: Variable; decay: number; rateScale: number };
 
@@ -78,6 +78,12 @@ function trustRatio(tf: Tf, w: Tensor, u: Tensor): Tensor {
   const usable = tf.logicalAnd(tf.greater(wNorm, 0), tf.greater(uNorm, 0));
   return tf.where(usable, tf.div(wNorm, tf.maximum(uNorm, 1e-30)), tf.onesLike(wNorm));
 }
+
+/**
+ * Norms, biases and positions have no trust ratio in LAMB, so a rate that suits matrices would throw them about: within
+ * twenty steps all embeddings point one way. They get this share of the rate.
+ */
+export const PLAIN_RATE = 0.1;
 
 /** No decay for norms, biases, positions, the class token and the logit scale (the released recipe's rule). */
 export function hasDecay(name: string, shape: readonly number[]): boolean {

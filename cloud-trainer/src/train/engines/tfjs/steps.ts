@@ -7,7 +7,7 @@ import { cosineRate, type Lamb } from "./lamb.ts";
 import type { Weights } from "./layers.ts";
 import { trainStep } from "./objective.ts";
 
-export type StepReport = { step: number; steps: number; loss: number; gradientNorm: number; imagesPerSecond: number; secondsLeft: number };
+type StepReport = { step: number; steps: number; loss: number; gradientNorm: number; imagesPerSecond: number; secondsLeft: number };
 export type Budget = { seconds: number; rate: number; warmup: number; onStep: (report: StepReport) => void };
 export type StepFigures = { steps: number; samplesSeen: number; seconds: number; skipped: number };
 
@@ -17,13 +17,13 @@ const SETTLING_STEPS = 5;
 export async function runSteps<B extends { size: number }>(
   { tf, weights, optimizer }: { tf: Tf; weights: Weights; optimizer: Lamb },
   { seconds, rate, warmup, onStep }: Budget,
-  { nextBatch, loss, after }: { nextBatch: () => B; loss: (batch: B) => Tensor; after?: (step: number) => void },
+  { nextBatch, loss, after }: { nextBatch: () => B | Promise<B>; loss: (batch: B) => Tensor; after?: (step: number) => void },
 ): Promise<StepFigures> {
   const startedAt = Date.now();
   const elapsed = () => (Date.now() - startedAt) / 1000;
   let [step, samplesSeen, skipped, steps] = [0, 0, 0, 0];
   while (elapsed() < seconds) {
-    const batch = nextBatch();
+    const batch = await nextBatch();
     steps = step < SETTLING_STEPS ? 1000 : Math.max(step + 1, Math.round((step * seconds) / elapsed()));
     const result = trainStep(tf, weights, optimizer, cosineRate(step, { peak: rate, warmup, steps }), () => loss(batch));
     step++;

@@ -7,10 +7,9 @@
  *      + frame cross-entropy of the very logit a device will decide by: a frame called bad has its defect somewhere.
  */
 import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
-import type { TuneBatch } from "../../../samples/tune-batch.ts";
 import { loadBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower, type ImageTower } from "./image-tower.ts";
-import { hasDecay, Lamb } from "./lamb.ts";
+import { hasDecay, Lamb, PLAIN_RATE } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, meanOfTop, patchLogits, weightedCrossEntropy } from "./losses.ts";
 import { type Budget, runSteps, type StepFigures } from "./steps.ts";
@@ -21,14 +20,34 @@ export type TuneOptions = Budget & {
   config: ModelConfig;
   tensors: ReadonlyMap<string, PlainTensor>;
   tokenizer: Tokenizer;
-  nextBatch: () => TuneBatch;
+  nextBatch: () => Promise<TuneBatch>;
   words: { good: string[]; bad: string[] };
   /** How a frame's logit is made of its patches and tiles; see `Scoring` of the bundle's manifest. */
   scoring: { topRatio: number; imageWeight: number };
 };
 export type TuneFigures = StepFigures & { tensors: Map<string, PlainTensor>; textBias: number; backend: string };
 
+/** Three kinds of pictures in one batch; how they are drawn is not this engine's business. */
+type TuneBatch = {
+  /** Pictures with masks: `crops` of the site's good frames (some with a painted defect), then captioned replay. */
+  masked: {
+    pixelValues: Float32Array;
+    size: number;
+    patchTargets: Float32Array;
+    patchWeights: Float32Array;
+    crops: number;
+    cropIsBad: boolean[];
+    replay: { captions: string[]; positive: Float32Array; blocked: Float32Array };
+  };
+  /** `count` whole frames of `tiles` tiles each; of a bad one only its label is known. */
+  frames: { pixelValues: Float32Array; count: number; tiles: number; isBad: boolean[] };
+  /** Pictures in all. */
+  size: number;
+};
+
 const BIAS = "frame_bias";
+const BIAS_RATE = 3;
+const LAYER_DECAY = 0.6;
 /** Weights of the loss's three parts. */
 const CONTRAST = 0.5;
 const PATCH = 1;
@@ -45,9 +64,9 @@ export async function trainTune(options: TuneOptions): Promise<TuneFigures> {
   const textTower = createTextTower(tf, config);
   const embed = captionEmbedder(tf, (texts) => textTower(weights, texts.map(options.tokenizer.encode)));
   const wordEmbeds = tf.keep(embed([...words.good, ...words.bad]));
-  const optimizer = new Lamb(tf, weights, {}, rateShare(weights));
+  const optimizer = new Lamb(tf, weights, {}, rateShare(weights, config.image.depth));
   const parts: LossParts = { tf, weights, imageTower, wordEmbeds, words, embed, options };
-  weights.get(BIAS)?.assign(tf.scalar(startingBias(parts)) as never);
+  weights.get(BIAS)?.assign(tf.scalar(startingBias(parts, await options.nextBatch())) as never);
   const figures = await runSteps({ tf, weights, optimizer }, options, {
     nextBatch: options.nextBatch,
     loss: (batch) => batchLoss(parts, batch),
@@ -69,21 +88,23 @@ type LossParts = {
 };
 
 /**
- * The head learns fastest: most of what a site's labels say can be read off features that are there already, and the tower
- * below should change little (Kumar et al. 2022, arXiv 2202.10054). Norms and biases have no trust ratio in LAMB, so a rate
- * that suits matrices would throw them about; the frame's bias is a logit and moves in whole units.
+ * Layer decay as the released recipe has it: scale = decay^(n + 1 − id), id 0 for the embeddings, i + 1 for block i, n + 1
+ * for norm and head. Most of what a site's labels say can be read off features that are there already, and the tower below
+ * should change little (Kumar et al. 2022, arXiv 2202.10054), so the decay here is stronger than in pre-training.
+ * Norms and biases have no trust ratio in LAMB: a rate that suits matrices would throw them about. The frame's bias is a
+ * logit and moves in whole units.
  */
-function rateShare(weights: Weights): (name: string) => number {
+function rateShare(weights: Weights, depth: number): (name: string) => number {
   return (name) => {
-    if (name === BIAS) return 10;
-    if (!hasDecay(name, weights.get(name)?.shape ?? [])) return 0.1;
-    return name === "visual.trunk.head.weight" ? 4 : 1;
+    if (name === BIAS) return BIAS_RATE;
+    const block = name.match(/blocks\.(\d+)\./)?.[1];
+    const id = block !== undefined ? Number(block) + 1 : /_embed|cls_token/.test(name) ? 0 : depth + 1;
+    return LAYER_DECAY ** (depth + 1 - id) * (hasDecay(name, weights.get(name)?.shape ?? []) ? 1 : PLAIN_RATE);
   };
 }
 
 /** A site's frames lie anywhere on the words' scale: the first steps should not be spent on moving all of them. */
-function startingBias({ tf, weights, imageTower, wordEmbeds, words, options }: LossParts): number {
-  const { frames } = options.nextBatch();
+function startingBias({ tf, weights, imageTower, wordEmbeds, words, options }: LossParts, { frames }: TuneBatch): number {
   return tf.tidy(() => {
     const side = options.config.image.size;
     const seen = imageTower(weights, tf.tensor4d(frames.pixelValues, [frames.count * frames.tiles, 3, side, side]));
