@@ -4,13 +4,13 @@
  *
  * 1. topRatio and imageWeight: the pair whose raw text value ranks bad above good best (AUROC over all episodes)
  * 2. textScale and textBias: logistic regression of the label on that raw value
- * 3. with references: bankScale and bankCut likewise on the bank's deviations, then bankWeight by the smallest mean
- *    cross-entropy of the fused score. The text value is then measured in deviations of the references too: a real camera
- *    is no generator, and what shifts every frame of a site alike must not decide.
+ * 3. with references both are measured in deviations of the references, since a real camera is no generator and what
+ *    shifts every frame of a site alike must not decide: for each bankWeight, bankScale and bankCut by logistic regression
+ *    on those deviations, then the bankWeight with the smallest mean cross-entropy
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fuse, momentsOf, startInspector } from "@kenpin/inspector";
+import { startInspector } from "@kenpin/inspector";
 import type { Preprocess, Scoring } from "@kenpin/schema";
 import { auroc, logisticLine } from "@kenpin/stats";
 
@@ -20,7 +20,7 @@ export type ScoringChoice = { scoring: Scoring; figures: Record<string, number> 
 
 const TOP_RATIOS = [0.002, 0.004, 0.008, 0.016];
 const IMAGE_WEIGHTS = [0, 0.25, 0.5];
-const BANK_WEIGHTS = [0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9];
+const BANK_WEIGHTS = [0.25, 0.5, 0.75];
 const START: Scoring = {
   topRatio: 0.004,
   imageWeight: 0,
@@ -29,10 +29,8 @@ const START: Scoring = {
   bankWeight: 0.5,
   bankScale: 1,
   bankCut: 3,
-  recentreText: false,
+  recentreText: true,
 };
-
-type Row = { label: 0 | 1; text: number; bankZ: number; textZ: number };
 
 export async function chooseScoring(
   { stagedDir, preprocess }: { stagedDir: string; preprocess: Preprocess },
@@ -42,9 +40,10 @@ export async function chooseScoring(
   const frames = episodes.flatMap((episode) => episode.frames);
   const labels = frames.map(({ bad }) => (bad ? 1 : 0));
   const pairs = TOP_RATIOS.flatMap((topRatio) => IMAGE_WEIGHTS.map((imageWeight) => ({ topRatio, imageWeight })));
+  const steps = pairs.length + BANK_WEIGHTS.length;
   const ranked: { scoring: Scoring; value: number; raw: number[] }[] = [];
   for (const [i, pair] of pairs.entries()) {
-    onProgress(i, pairs.length + 1);
+    onProgress(i, steps);
     const scoring = { ...START, ...pair };
     const raw = await withInspector({ stagedDir, preprocess, scoring }, (inspector) =>
       eachInTurn(frames, async ({ png }) => (await inspector.inspect(png)).inspection.textLogit),
@@ -54,10 +53,13 @@ export async function chooseScoring(
   const best = ranked.reduce((a, b) => (b.value > a.value ? b : a));
   const text = logisticLine(best.raw, labels);
   const words = { ...best.scoring, textScale: Math.max(text.slope, 1e-3), textBias: text.intercept };
-  onProgress(pairs.length, pairs.length + 1);
-  const rows = await rowsWithReferences({ stagedDir, preprocess, scoring: words }, episodes);
-  const withBank = chooseBank(words, rows);
-  return { scoring: withBank.scoring, figures: { wordsAuroc: best.value, frames: frames.length, ...withBank.figures } };
+  const withBank: (ScoringChoice & { loss: number })[] = [];
+  for (const [i, bankWeight] of BANK_WEIGHTS.entries()) {
+    onProgress(pairs.length + i, steps);
+    withBank.push(await tryBankWeight({ stagedDir, preprocess, scoring: { ...words, bankWeight } }, episodes, labels));
+  }
+  const chosen = withBank.reduce((a, b) => (b.loss < a.loss ? b : a));
+  return { scoring: chosen.scoring, figures: { wordsAuroc: best.value, frames: frames.length, ...chosen.figures } };
 }
 
 type Place = { stagedDir: string; preprocess: Preprocess; scoring: Scoring };
@@ -73,52 +75,29 @@ async function withInspector<T>({ stagedDir, preprocess, scoring }: Place, work:
   }
 }
 
-async function rowsWithReferences(place: Place, episodes: readonly SurfaceEpisode[]): Promise<Row[]> {
-  const rows: Row[] = [];
+/** Every episode taught and judged with this bankWeight; deviations past `LARGEST_Z` are as certain as that. */
+async function tryBankWeight(
+  place: Place,
+  episodes: readonly SurfaceEpisode[],
+  labels: (0 | 1)[],
+): Promise<ScoringChoice & { loss: number }> {
+  const z: number[] = [];
   for (const { references, frames } of episodes) {
     await withInspector(place, async (inspector) => {
-      const own = momentsOf(await eachInTurn(references, async (png) => (await inspector.inspect(png)).inspection.textLogit));
       await inspector.teach(references);
-      for (const { png, bad } of frames) {
-        const { textLogit, bankZ } = (await inspector.inspect(png)).inspection;
-        const textZ = (textLogit - own.mean) / Math.max(own.deviation, 1e-6);
-        rows.push({ label: bad ? 1 : 0, text: textLogit, bankZ: bankZ as number, textZ });
-      }
+      for (const { png } of frames) z.push(Math.min((await inspector.inspect(png)).inspection.referenceZ as number, LARGEST_Z));
     });
   }
-  return rows;
-}
-
-function chooseBank(words: Scoring, rows: readonly Row[]): ScoringChoice {
-  const labels = rows.map(({ label }) => label);
-  const line = logisticLine(
-    rows.map(({ bankZ }) => Math.min(bankZ, LARGEST_Z)),
-    labels,
-  );
+  const line = logisticLine(z, labels);
   const bankScale = Math.max(line.slope, 1e-3);
-  const base = { ...words, bankScale, bankCut: -line.intercept / bankScale };
-  const judged = BANK_WEIGHTS.map((bankWeight) => {
-    const scoring = { ...base, bankWeight, recentreText: true };
-    const scores = rows.map((row) => fused(row, scoring));
-    return { scoring, loss: crossEntropy(scores, labels), value: auroc(scores, labels) };
-  });
-  const best = judged.reduce((a, b) => (b.loss < a.loss ? b : a));
-  const bankAuroc = auroc(
-    rows.map(({ bankZ }) => bankZ),
-    labels,
-  );
-  return { scoring: best.scoring, figures: { bankAuroc, fusedAuroc: best.value, fusedCrossEntropy: best.loss } };
+  const bankCut = -line.intercept / bankScale;
+  const scores = z.map((value) => 1 / (1 + Math.exp(-bankScale * (value - bankCut))));
+  const loss = crossEntropy(scores, labels);
+  return { scoring: { ...place.scoring, bankScale, bankCut }, loss, figures: { referencesAuroc: auroc(z, labels), crossEntropy: loss } };
 }
 
 /** Past this many deviations more is no more certain, and would only bend the line. */
 const LARGEST_Z = 20;
-
-function fused({ text, bankZ, textZ }: Row, scoring: Scoring): number {
-  // A reference whose deviation is 1 about 0 turns the deviations given here into themselves.
-  const unit = { mean: 0, deviation: 1 };
-  const value = scoring.recentreText ? textZ : text;
-  return fuse(value, { mean: bankZ, top: bankZ }, { text: unit, bankMean: unit, bankTop: unit }, scoring).score;
-}
 
 function crossEntropy(scores: readonly number[], labels: readonly number[]): number {
   const clipped = scores.map((score) => Math.min(1 - 1e-6, Math.max(1e-6, score)));

@@ -10,6 +10,7 @@ import { regionsOf, stitch } from "./anomaly-map.ts";
 import { drawHeatMap } from "./heat-map.ts";
 import { coreset } from "./memory-bank.ts";
 import {
+  awayFromReferences,
   type BankDistance,
   fuse,
   meanOf,
@@ -29,6 +30,8 @@ export type Inspection = {
   score: number;
   textLogit: number;
   bankZ: number | null;
+  /** Deviations from the good references by which the score was made; null while words alone decide. */
+  referenceZ: number | null;
   prompt: string;
   regions: Region[];
   stats: FrameStats;
@@ -85,18 +88,20 @@ export async function openInspection(bundleDir: string, threads?: number) {
       return 0;
     }
     const folds = Math.min(5, kept.length);
-    const outside: BankDistance[] = [];
+    const outside = new Array<BankDistance>(kept.length);
     for (let fold = 0; fold < folds; fold++) {
       const others = coreset(joinTokens(kept.filter((_, i) => i % folds !== fold)), tokenDim);
       for (const [i, one] of kept.entries())
-        if (i % folds === fold) outside.push(summary(await distances(one.tokens as Float32Array, others), scoring.topRatio));
+        if (i % folds === fold) outside[i] = summary(await distances(one.tokens as Float32Array, others), scoring.topRatio);
     }
     bank = coreset(joinTokens(kept), tokenDim);
-    references = {
+    const parts = {
       text: momentsOf(kept.map(({ text }) => text)),
       bankMean: momentsOf(outside.map(({ mean }) => mean)),
       bankTop: momentsOf(outside.map(({ top }) => top)),
     };
+    const away = kept.map(({ text }, i) => awayFromReferences(text, outside[i] as BankDistance, parts, scoring));
+    references = { ...parts, away: momentsOf(away) };
     return kept.length;
   };
 
@@ -104,7 +109,7 @@ export async function openInspection(bundleDir: string, threads?: number) {
     const seen = await see(bytes);
     const clock = stopwatch();
     const far = bank && seen.tokens ? await distances(seen.tokens, bank) : null;
-    const { score, bankZ } = fuse(seen.text, far && summary(far, scoring.topRatio), references, scoring);
+    const { score, bankZ, referenceZ } = fuse(seen.text, far && summary(far, scoring.topRatio), references, scoring);
     seen.ms.infer += clock();
     const heat = seen.patchLogits.map((value) => scoring.textScale * value + scoring.textBias);
     const map = stitch(heat, seen.tiles, preprocess.tilePx);
@@ -115,6 +120,7 @@ export async function openInspection(bundleDir: string, threads?: number) {
       score,
       textLogit: seen.text,
       bankZ,
+      referenceZ,
       prompt: (seen.text > 0 ? prompts.bad[0] : prompts.good[0]) as string,
       regions: regionsOf(map, 0, seen.tiles.scale),
       stats: frameStats(seen.image),

@@ -7,7 +7,13 @@ import type { PromptSet, Scoring } from "@kenpin/schema";
 
 export type Directions = { difference: Float32Array; logitScale: number };
 /** The good references' own values, left out one frame at a time. */
-export type ReferenceStats = { text: Moments; bankMean: Moments; bankTop: Moments };
+export type ReferenceStats = {
+  text: Moments;
+  bankMean: Moments;
+  bankTop: Moments;
+  /** Of the mix of the three above: a mean of two deviations, and a larger of two, no longer has mean 0 and deviation 1. */
+  away: Moments;
+};
 export type Moments = { mean: number; deviation: number };
 export type BankDistance = { mean: number; top: number };
 
@@ -64,19 +70,35 @@ export function rawText(patchLogits: Float32Array, imageLogits: Float32Array, { 
   return (1 - imageWeight) * meanOfTop(patchLogits, topRatio) + imageWeight * meanOf(imageLogits);
 }
 
-/** The frame's score in [0, 1]; `bank` and `references` are null while only words decide. */
+/**
+ * The frame's score in [0, 1]; `bank` and `references` are null while only words decide.
+ * `referenceZ` is how far the frame lies from the good references, in their own deviations; null where they do not decide.
+ */
 export function fuse(
   text: number,
   bank: BankDistance | null,
   references: ReferenceStats | null,
   scoring: Scoring,
-): { score: number; bankZ: number | null } {
+): { score: number; bankZ: number | null; referenceZ: number | null } {
   const textLogit = scoring.textScale * text + scoring.textBias;
-  if (!bank || !references) return { score: sigmoid(textLogit), bankZ: null };
-  const bankZ = Math.max(deviations(bank.mean, references.bankMean), deviations(bank.top, references.bankTop));
-  const fromText = scoring.recentreText ? scoring.bankScale * (deviations(text, references.text) - scoring.bankCut) : textLogit;
-  const fromBank = scoring.bankScale * (bankZ - scoring.bankCut);
-  return { score: sigmoid((1 - scoring.bankWeight) * fromText + scoring.bankWeight * fromBank), bankZ };
+  if (!bank || !references) return { score: sigmoid(textLogit), bankZ: null, referenceZ: null };
+  const bankZ = bankDeviations(bank, references);
+  if (!scoring.recentreText) {
+    const fromBank = scoring.bankScale * (bankZ - scoring.bankCut);
+    const logit = (1 - scoring.bankWeight) * textLogit + scoring.bankWeight * fromBank;
+    return { score: sigmoid(logit), bankZ, referenceZ: null };
+  }
+  const referenceZ = deviations(awayFromReferences(text, bank, references, scoring), references.away);
+  return { score: sigmoid(scoring.bankScale * (referenceZ - scoring.bankCut)), bankZ, referenceZ };
+}
+
+/** Text and bank in deviations of the references, mixed by `bankWeight`; not yet standardised itself. */
+export function awayFromReferences(text: number, bank: BankDistance, references: Omit<ReferenceStats, "away">, scoring: Scoring): number {
+  return (1 - scoring.bankWeight) * deviations(text, references.text) + scoring.bankWeight * bankDeviations(bank, references);
+}
+
+function bankDeviations(bank: BankDistance, { bankMean, bankTop }: Pick<ReferenceStats, "bankMean" | "bankTop">): number {
+  return Math.max(deviations(bank.mean, bankMean), deviations(bank.top, bankTop));
 }
 
 function deviations(value: number, { mean, deviation }: Moments): number {

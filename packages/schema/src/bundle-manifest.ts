@@ -47,7 +47,8 @@ export type Thresholds = z.infer<typeof Thresholds>;
  * text logit  t = textScale · ((1 − imageWeight) · mean of the highest `topRatio` patch logits + imageWeight · image logit) + textBias
  * bank logit  b = bankScale · (z − bankCut), z = distance to the memory bank in deviations of the good references
  * score         = sigmoid(t) with words alone, sigmoid((1 − bankWeight) · t + bankWeight · b) with references;
- * with `recentreText` and references, t is measured in deviations of the good references too, as b is.
+ * with `recentreText` and references: sigmoid(bankScale · (r − bankCut)), where r is the mix (1 − bankWeight) · tz +
+ * bankWeight · z of both in deviations of the good references (tz: the text value), itself in the references' deviations.
  */
 export const Scoring = z.strictObject({
   topRatio: z.number().positive().max(1),

@@ -85,6 +85,7 @@ function inspection(seen: Partial<Inspection>): Inspection {
     score: 0,
     textLogit: 0,
     bankZ: null,
+    referenceZ: null,
     prompt: "",
     regions: [],
     stats: { mean: 100, contrast: 30, sharpness: 10 },
