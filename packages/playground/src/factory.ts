@@ -67,6 +67,7 @@ export async function startFactory(options: FactoryOptions, onStage: (text: stri
     for (const child of started.toReversed()) await child.stop();
   };
   try {
+    if (options.brokerUrl) await answers(options.brokerUrl);
     onStage("starting the broker and the hub");
     const broker = options.brokerUrl ? null : await startBroker(launch);
     const brokerUrl = options.brokerUrl ?? `mqtt://127.0.0.1:${broker?.port}`;
@@ -105,6 +106,24 @@ export async function startFactory(options: FactoryOptions, onStage: (text: stri
     await stop();
     throw error;
   }
+}
+
+/** Processes wait for a broker as long as it takes; a person who mistyped its address should not. */
+async function answers(brokerUrl: string): Promise<void> {
+  const url = URL.parse(brokerUrl);
+  if (!url || !/^mqtts?:$/.test(url.protocol)) {
+    throw new KenpinError("bad-option", `--broker takes an address such as mqtt://127.0.0.1:1883, not "${brokerUrl}"`);
+  }
+  const port = Number(url.port || (url.protocol === "mqtts:" ? 8883 : 1883));
+  const { connect } = await import("node:net");
+  await new Promise<void>((resolveOpen, reject) => {
+    const away = (why: string) => reject(new KenpinError("broker-away", `no broker answers at ${url.host} (${why}); is it running?`));
+    const socket = connect({ host: url.hostname, port, timeout: 5000 });
+    socket.once("connect", () => resolveOpen());
+    socket.once("error", (error) => away(error.message));
+    socket.once("timeout", () => away("no answer within 5 s"));
+    socket.once("connect", () => socket.destroy());
+  });
 }
 
 type Launch = (name: string, args: string[]) => FactoryProcess;

@@ -4,7 +4,7 @@
  * sha256 of each kind) and the seen ones. The split rests on the bytes alone, so no one can choose it.
  */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { KenpinError } from "@kenpin/schema";
 
@@ -31,6 +31,10 @@ export function splitFrames(folder: string): Split {
 }
 
 function kindsIn(folder: string): string[] {
+  const found = statSync(folder, { throwIfNoEntry: false });
+  if (!found?.isDirectory()) {
+    throw new KenpinError("no-frames", `${folder} is no folder; give one that holds good/ and one folder a kind of defect`);
+  }
   const kinds = readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
   if (!kinds.includes("good"))
     throw new KenpinError("no-good-frames", `${folder} has no folder "good"; expected good/ and one folder a defect`);

@@ -3,7 +3,7 @@
  * `npm start -- --once` plays the story once and exits; the last line of stdout is its summary as one JSON object.
  */
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +12,7 @@ import { type Factory, startFactory } from "./factory.ts";
 import { type Frame, type Split, splitFrames } from "./frames.ts";
 import { Progress } from "./progress.ts";
 import { type StoryResult, tellStory } from "./story.ts";
-import { summarise } from "./summary.ts";
+import { inWords, summarise } from "./summary.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 const DEFAULT_PORT = 8420;
@@ -49,6 +49,7 @@ async function main(): Promise<void> {
   const startedAt = Date.now();
   let factory: Factory | null = null;
   const stop = onStop();
+  let keep = options.data !== undefined;
   try {
     const onLog = options.verbose ? (name: string, line: string) => progress.note(`${name}: ${line}`) : undefined;
     factory = await startFactory({ dataDir, hubPort: options.port, brokerUrl: options.broker, onLog }, (text) => progress.note(text));
@@ -65,11 +66,18 @@ async function main(): Promise<void> {
       baseline: await baseline(dataDir, story, split),
     });
     progress.note(`The story took ${Math.round((Date.now() - startedAt) / 1000)} s.`);
+    for (const line of inWords(summary)) progress.note(line);
     if (!options.once) await keepRunning(factory, split, stop);
     process.stdout.write(`${JSON.stringify(summary)}\n`);
+  } catch (error) {
+    if (!keep && (await readdir(dataDir)).length > 0) {
+      keep = true;
+      progress.note(`Everything is kept for a look, the processes' logs too: ${dataDir}`);
+    }
+    throw error;
   } finally {
     await factory?.stop();
-    if (!options.data) await rm(dataDir, { recursive: true, force: true });
+    if (!keep) await rm(dataDir, { recursive: true, force: true });
   }
 }
 

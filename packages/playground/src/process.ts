@@ -63,10 +63,10 @@ export class FactoryProcess {
       if (match) return match;
       await sleep(50);
     }
-    throw new KenpinError(
-      "process-not-ready",
-      `${this.name} did not become ready; its last words: ${this.#lastLines.slice(-3).join(" | ") || "none"}`,
-    );
+    // Each start ends with the same words when something outside is wrong; they are said once.
+    const plain = this.#lastLines.filter((line) => !line.startsWith("{")); // log records are for the log
+    const lastWords = [...new Set(plain)].slice(-3).map((line) => line.replace(/^kenpin: /, ""));
+    throw new KenpinError("process-not-ready", `the ${this.name} did not become ready: ${lastWords.join(" | ") || "it said nothing"}`);
   }
 
   kill(signal: NodeJS.Signals): void {

@@ -60,6 +60,19 @@ export function summarise({ story, played, bundleBefore, baseline }: SummaryPart
   };
 }
 
+/** The summary for a reader: how well each stage told good from bad, and what the plain baseline did. */
+export function inWords({ frames, lost, quality }: ReturnType<typeof summarise>): string[] {
+  const row = (name: string, { auroc: area, accuracy }: { auroc: Figure; accuracy: Figure }) =>
+    `  ${name.padEnd(22)} AUROC ${area.value.toFixed(3)} [${area.low.toFixed(3)}, ${area.high.toFixed(3)}]   accuracy ${accuracy.value.toFixed(3)}`;
+  return [
+    `${frames} frames, ${lost} lost. Unseen frames, 95 % bootstrap intervals:`,
+    row("words alone", quality.zeroShot),
+    row("with 20 good frames", quality.fewShot),
+    row("retrained", quality.retrained),
+    row("plain features", quality.baseline),
+  ];
+}
+
 /** A verdict without a score is wrong whatever the frame shows; it ranks as undecided. */
 function toCase({ frame, verdict }: Scored): Case {
   const score = verdict.score ?? 0.5;
