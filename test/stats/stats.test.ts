@@ -1,7 +1,16 @@
 /** What the measures mean: ties, one class only, intervals that cover what they should, streams that can be played again. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { auroc, bootstrapInterval, createRandom, deviation, logisticLine, logisticRegression, mean, pairedBootstrapInterval } from "@kenpin/stats";
+import {
+  auroc,
+  bootstrapInterval,
+  createRandom,
+  deviation,
+  logisticLine,
+  logisticRegression,
+  mean,
+  pairedBootstrapInterval,
+} from "@kenpin/stats";
 import fc from "fast-check";
 
 type Case = { score: number; label: 0 | 1 };

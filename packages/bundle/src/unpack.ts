@@ -6,9 +6,8 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { BundleManifest, KenpinError, parseAtDoor } from "@kenpin/schema";
 import { extract } from "tar-stream";
 import { claimedKeyId, parseJson, trustedKeys, verify } from "./keys.ts";
@@ -50,7 +49,7 @@ export async function unpackBundle(options: UnpackOptions): Promise<{ manifest: 
 }
 
 type Header = { name: string; size: number; type: string };
-type Entry = NodeJS.ReadableStream & AsyncIterable<Buffer> & { header: Header };
+type Entry = AsyncIterable<Buffer> & { header: Header };
 
 async function unpackInto(folder: string, options: UnpackOptions): Promise<{ manifest: BundleManifest; digest: string }> {
   const head = new Map<string, Buffer>();
@@ -60,7 +59,7 @@ async function unpackInto(folder: string, options: UnpackOptions): Promise<{ man
   const reading = pipeline(createReadStream(options.tar), tar);
   reading.catch(() => undefined); // the loop below sees the same error
   for await (const source of tar) {
-    const entry = source as unknown as Entry; // tar-stream's streams serve Node's pipeline; its types do not say so
+    const entry = source as unknown as Entry; // tar-stream's types do not say what chunks it gives
     const { header } = entry;
     if (header.type !== "file") throw refusal("bundle-broken", `it holds ${header.name}, which is no plain file`);
     if (head.size < HEAD.length) {
@@ -105,21 +104,30 @@ async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, a
   return { manifest, digest: sha256(manifestBytes) };
 }
 
-async function writeProven(entry: NodeJS.ReadableStream, header: Header, file: string, manifest: BundleManifest): Promise<void> {
+async function writeProven(entry: AsyncIterable<Buffer>, header: Header, file: string, manifest: BundleManifest): Promise<void> {
   const expected = manifest.files[header.name] as { sha256: string; bytes: number };
   if (header.size !== expected.bytes)
     throw refusal("bundle-digest-mismatch", `${header.name} has ${header.size} bytes, its manifest says ${expected.bytes}`);
   await mkdir(dirname(file), { recursive: true });
   const hash = createHash("sha256");
-  const meter = new Transform({
-    transform(chunk, _encoding, done) {
-      hash.update(chunk);
-      done(null, chunk);
-    },
-  });
-  await pipeline(entry, meter, createWriteStream(file, { flush: true }));
+  await pipeline(hashed(entry, header, hash), createWriteStream(file, { flush: true }));
   if (hash.digest("hex") !== expected.sha256)
     throw refusal("bundle-digest-mismatch", `${header.name} is not the file its manifest was signed for`);
+}
+
+/**
+ * The entry's bytes, hashed on their way. Read as an iterable: a tar that is cut off ends its streams before anybody listens
+ * to them, and Node's pipeline would wait for ever for such a stream to say so.
+ */
+async function* hashed(entry: AsyncIterable<Buffer>, { name }: Header, hash: Hash): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of entry) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  } catch (error) {
+    throw new KenpinError("bundle-broken", `the bundle was refused: it ends within ${name}; fetch it again`, { cause: error });
+  }
 }
 
 async function readSmall(entry: AsyncIterable<Buffer>, { name, size }: Header): Promise<Buffer> {
