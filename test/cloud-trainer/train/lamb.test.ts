@@ -1,0 +1,115 @@
+/** LAMB against timm's, step for step (test/fixtures/train/make_lamb.py), and the schedule that drives it. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { loadBackend, type Tensor } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
+import { cosineRate, hasDecay, Lamb } from "../../../cloud-trainer/src/train/engines/tfjs/lamb.ts";
+import type { Weights } from "../../../cloud-trainer/src/train/engines/tfjs/layers.ts";
+import { trainStep } from "../../../cloud-trainer/src/train/engines/tfjs/objective.ts";
+import { draw } from "../../onnx/seeded-weights.ts";
+
+type Case = { name: string; weightDecay: number; gradientScale: number; rate: number; norms: number[]; after: Record<string, number[]>[] };
+type Golden = { shapes: Record<string, number[]>; steps: number; cases: Case[] };
+
+const golden = JSON.parse(readFileSync(join(import.meta.dirname, "../../fixtures/train/lamb.json"), "utf8")) as Golden;
+const { tf } = await loadBackend();
+
+for (const { name, weightDecay, gradientScale, rate, norms, after } of golden.cases) {
+  test(`twenty steps with ${name} end where timm's do`, () => {
+    const weights = startingWeights();
+    const lamb = new Lamb(tf, weights, { weightDecay });
+    for (const [step, expected] of after.entries()) {
+      const gradients = new Map<string, Tensor>();
+      for (const [key, shape] of Object.entries(golden.shapes)) {
+        const values = draw(`gradient ${step} ${key}`, sizeOf(shape)).map((u) => u * gradientScale);
+        gradients.set(key, tf.tensor(Float32Array.from(values), shape));
+      }
+      const norm = lamb.step(weights, gradients, rate);
+      assert.ok(Math.abs(norm / (norms[step] as number) - 1) < 1e-5);
+      assert.equal(norm > 1, gradientScale > 1, "the case clips where its name says so");
+      for (const [key, values] of Object.entries(expected)) assertClose(weights.get(key)?.dataSync() as Float32Array, values, key);
+    }
+  });
+}
+
+test("a parameter with its own share of the rate moves by that share", () => {
+  const moved = (share: number) => {
+    const weights = startingWeights();
+    const before = weights.get("block.bias")?.dataSync().slice() as Float32Array;
+    const lamb = new Lamb(tf, weights, {}, (name) => (name === "block.bias" ? share : 1));
+    lamb.step(weights, new Map([["block.bias", tf.tensor1d([1, -1, 2, -2])]]), 0.01);
+    const now = weights.get("block.bias")?.dataSync() as Float32Array;
+    return Array.from(now, (value, i) => value - (before[i] as number));
+  };
+  const [whole, tenth] = [moved(1), moved(0.1)];
+  for (const [i, value] of whole.entries()) assert.ok(Math.abs((tenth[i] as number) - value / 10) < 1e-6);
+});
+
+test("a loss or a gradient that is no number is skipped, counted, and changes nothing", () => {
+  const weights: Weights = new Map([["w", tf.variable(tf.tensor2d([[1, 2]]))]]);
+  const lamb = new Lamb(tf, weights);
+  const w = () => weights.get("w") as NonNullable<ReturnType<Weights["get"]>>;
+  const infinite = trainStep(tf, weights, lamb, 0.1, () => tf.mul(tf.sum(w()), Number.POSITIVE_INFINITY));
+  const rootOfZero = trainStep(tf, weights, lamb, 0.1, () => tf.sum(tf.sqrt(tf.mul(w(), 0)))); // 0, with a gradient of 0 · ∞
+  assert.deepEqual([infinite.skipped, rootOfZero.skipped], [true, true]);
+  assert.deepEqual([...w().dataSync()], [1, 2]);
+  const sound = trainStep(tf, weights, lamb, 0.1, () => tf.sum(tf.square(w())));
+  assert.equal(sound.skipped, false);
+  assert.ok(Math.abs(sound.loss - 5) < 1e-6 && Math.abs(sound.gradientNorm - Math.sqrt(20)) < 1e-5);
+  assert.ok([...w().dataSync()].every(Number.isFinite) && w().dataSync()[0] !== 1);
+});
+
+test("the logit scale never passes ln 100", () => {
+  const weights: Weights = new Map([["logit_scale", tf.variable(tf.scalar(Math.log(100) - 0.01))]]);
+  const lamb = new Lamb(tf, weights);
+  for (let step = 0; step < 5; step++) trainStep(tf, weights, lamb, 0.1, () => tf.neg(weights.get("logit_scale") as never));
+  assert.ok(Math.abs((weights.get("logit_scale")?.dataSync()[0] as number) - Math.log(100)) < 1e-6);
+});
+
+test("norms, biases, positions, the class token and the logit scale have no decay; matrices do", () => {
+  const plain: [string, number[]][] = [
+    ["visual.trunk.norm.weight", [128]],
+    ["visual.trunk.blocks.0.attn.q_proj.bias", [128]],
+    ["text.transformer.resblocks.0.attn.in_proj_bias", [384]],
+    ["visual.trunk.pos_embed", [1, 101, 128]],
+    ["text.positional_embedding", [24, 128]],
+    ["visual.trunk.cls_token", [1, 1, 128]],
+    ["logit_scale", []],
+  ];
+  const decayed: [string, number[]][] = [
+    ["visual.trunk.blocks.0.mlp.fc1_g.weight", [344, 128]],
+    ["visual.trunk.patch_embed.proj.weight", [128, 3, 8, 8]],
+    ["text.text_projection", [128, 128]],
+  ];
+  for (const [name, shape] of plain) assert.equal(hasDecay(name, shape), false, name);
+  for (const [name, shape] of decayed) assert.equal(hasDecay(name, shape), true, name);
+});
+
+test("the rate rises in a line to its peak, falls in a cosine, and ends at its floor", () => {
+  const at = (step: number) => cosineRate(step, { peak: 2, warmup: 10, steps: 110, floor: 0.1 });
+  assert.deepEqual([at(0), at(4), at(9)], [0.2, 1, 2]);
+  assert.ok(Math.abs(at(10) - 2) < 1e-12);
+  assert.ok(Math.abs(at(60) - 2 * 0.55) < 1e-12, "half way: the mean of peak and floor");
+  assert.ok(Math.abs(at(110) - 0.2) < 1e-12 && at(1000) === at(110));
+});
+
+function startingWeights(): Weights {
+  const weights: Weights = new Map();
+  for (const [name, shape] of Object.entries(golden.shapes)) {
+    const scale = name.startsWith("zeros") ? 0 : 0.5;
+    weights.set(name, tf.variable(tf.tensor(Float32Array.from(draw(name, sizeOf(shape)).map((u) => u * scale)), shape)));
+  }
+  return weights;
+}
+
+function sizeOf(shape: number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/** ‖actual − expected‖ ≤ 1e-5 · ‖expected‖. */
+function assertClose(actual: Float32Array, expected: number[], what: string): void {
+  assert.equal(actual.length, expected.length);
+  const off = Math.hypot(...expected.map((value, i) => value - (actual[i] as number)));
+  assert.ok(off <= 1e-5 * Math.hypot(...expected), `${what} is off by ${off}`);
+}
