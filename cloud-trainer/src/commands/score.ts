@@ -33,7 +33,7 @@ export function scoreCommand(): Command {
         const random = createRandom(seed);
         const episodes: Episode[] = [];
         for (let i = 0; i < count; i++) episodes.push(await drawEpisode(random, EPISODE));
-        const { scoring, figures } = await chooseScoring({ stagedDir, preprocess: staged.preprocess }, episodes, (done, of) =>
+        const { scoring, figures } = await chooseScoring({ ...staged, stagedDir }, episodes, (done, of) =>
           process.stderr.write(`scoring rules tried: ${done} of ${of}\n`),
         );
         const file = join(model, "scoring.json");

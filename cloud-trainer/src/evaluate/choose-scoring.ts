@@ -21,19 +21,8 @@ export type ScoringChoice = { scoring: Scoring; figures: Record<string, number> 
 const TOP_RATIOS = [0.002, 0.004, 0.008, 0.016];
 const IMAGE_WEIGHTS = [0, 0.25, 0.5];
 const BANK_WEIGHTS = [0.25, 0.5, 0.75];
-const START: Scoring = {
-  topRatio: 0.004,
-  imageWeight: 0,
-  textScale: 1,
-  textBias: 0,
-  bankWeight: 0.5,
-  bankScale: 1,
-  bankCut: 3,
-  recentreText: true,
-};
-
 export async function chooseScoring(
-  { stagedDir, preprocess }: { stagedDir: string; preprocess: Preprocess },
+  { stagedDir, preprocess, scoring: start }: Place,
   episodes: readonly SurfaceEpisode[],
   onProgress: (done: number, of: number) => void,
 ): Promise<ScoringChoice> {
@@ -44,7 +33,7 @@ export async function chooseScoring(
   const ranked: { scoring: Scoring; value: number; raw: number[] }[] = [];
   for (const [i, pair] of pairs.entries()) {
     onProgress(i, steps);
-    const scoring = { ...START, ...pair };
+    const scoring = { ...start, ...pair };
     const raw = await withInspector({ stagedDir, preprocess, scoring }, (inspector) =>
       eachInTurn(frames, async ({ png }) => (await inspector.inspect(png)).inspection.textLogit),
     );
@@ -56,7 +45,7 @@ export async function chooseScoring(
   const withBank: (ScoringChoice & { loss: number })[] = [];
   for (const [i, bankWeight] of BANK_WEIGHTS.entries()) {
     onProgress(pairs.length + i, steps);
-    withBank.push(await tryBankWeight({ stagedDir, preprocess, scoring: { ...words, bankWeight } }, episodes, labels));
+    withBank.push(await tryBankWeight({ stagedDir, preprocess, scoring: { ...words, bankWeight, recentreText: true } }, episodes, labels));
   }
   const chosen = withBank.reduce((a, b) => (b.loss < a.loss ? b : a));
   return { scoring: chosen.scoring, figures: { wordsAuroc: best.value, frames: frames.length, ...chosen.figures } };
