@@ -33,9 +33,11 @@ export function scoreCommand(): Command {
         const random = createRandom(seed);
         const episodes: Episode[] = [];
         for (let i = 0; i < count; i++) episodes.push(await drawEpisode(random, EPISODE));
-        const { scoring, figures } = await chooseScoring({ ...staged, stagedDir }, episodes, (done, of) =>
-          process.stderr.write(`scoring rules tried: ${done} of ${of}\n`),
-        );
+        const startedAt = Date.now();
+        const { scoring, figures } = await chooseScoring({ ...staged, stagedDir }, episodes, (done, of) => {
+          const left = done > 0 ? `, ${Math.ceil(((Date.now() - startedAt) / 1000) * (of / done - 1))} s left` : "";
+          process.stderr.write(`scoring rules tried: ${done} of ${of}${left}\n`);
+        });
         const file = join(model, "scoring.json");
         const old = parseAtDoor(ScoringFile, JSON.parse(await readFile(file, "utf8")), file);
         const chosenBy = `logistic fit on ${figures["frames"]} generated frames of ${count} materials; undecided between 0.35 and 0.65`;
