@@ -18,13 +18,11 @@ type Rows = number[][];
 type Formula = (inputs: Rows[]) => Rows;
 
 test("layer norm, its gradient by the input, by its scale and by its shift", () => {
-  const formula: Formula = ([x, [gamma], [beta]]: Rows[]) =>
+  const formula: Formula = ([x, gamma, beta]) =>
     (x as Rows).map((row) => {
       const mean = row.reduce((sum, v) => sum + v, 0) / row.length;
       const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / row.length;
-      return row.map(
-        (v, i) => ((v - mean) / Math.sqrt(variance + EPS)) * ((gamma as number[])[i] as number) + ((beta as number[])[i] as number),
-      );
+      return row.map((v, i) => ((v - mean) / Math.sqrt(variance + EPS)) * (gamma?.[0]?.[i] as number) + (beta?.[0]?.[i] as number));
     });
   const layer = (x: Tensor, gamma: Tensor, beta: Tensor) => {
     const weights = new Map([
