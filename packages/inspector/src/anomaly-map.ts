@@ -13,7 +13,8 @@ const REGION_LIMIT = 5;
 export function stitch(values: Float32Array, { places, width, height }: Tiles, tilePx: number): AnomalyMap {
   const grid = Math.sqrt(values.length / places.length);
   const cell = tilePx / grid;
-  const [columns, rows] = [Math.ceil(width / cell), Math.ceil(height / cell)];
+  // Whole cells only: the last tile ends at the frame's edge, so a cell that the edge cuts would be touched by no patch.
+  const [columns, rows] = [Math.floor(width / cell), Math.floor(height / cell)];
   const sum = new Float32Array(columns * rows);
   const weight = new Float32Array(columns * rows);
   for (const [tile, { x, y }] of places.entries()) {
