@@ -28,7 +28,11 @@ test("a constant map stays constant, whatever the frame's size and the tiles' ov
   fc.assert(
     fc.property(size, size, fc.integer({ min: 0, max: 40 }), (width, height, overlapPx) => {
       const tiles = tiling(width, height, overlapPx);
-      const { columns, rows, values } = stitch(valuesOf(tiles, () => -3), tiles, TILE);
+      const { columns, rows, values } = stitch(
+        valuesOf(tiles, () => -3),
+        tiles,
+        TILE,
+      );
       assert.equal(values.length, columns * rows);
       for (const value of values) assert.ok(Math.abs(value + 3) < 1e-5, `${value} in ${width} × ${height}`);
     }),
@@ -37,7 +41,11 @@ test("a constant map stays constant, whatever the frame's size and the tiles' ov
 
 test("a slope stays a slope: neighbouring cells of two tiles differ by no more than within one", () => {
   const tiles = tiling(250, 170);
-  const { columns, rows, values } = stitch(valuesOf(tiles, (x) => x / CELL), tiles, TILE);
+  const { columns, rows, values } = stitch(
+    valuesOf(tiles, (x) => x / CELL),
+    tiles,
+    TILE,
+  );
   for (let row = 0; row < rows; row++) {
     for (let column = 1; column < columns; column++) {
       const step = (values[row * columns + column] as number) - (values[row * columns + column - 1] as number);
@@ -48,16 +56,22 @@ test("a slope stays a slope: neighbouring cells of two tiles differ by no more t
 
 test("a spot is found where it lies, within a patch, and its box stays inside the frame", () => {
   fc.assert(
-    fc.property(size, size, fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true }), (width, height, u, v) => {
-      const [spotX, spotY] = [12 + u * (width - 24), 12 + v * (height - 24)];
-      const tiles = tiling(width, height);
-      const near = (x: number, y: number) => (Math.hypot(x - spotX, y - spotY) < 12 ? 5 : -5);
-      const [region, ...others] = regionsOf(stitch(valuesOf(tiles, near), tiles, TILE), 0, 1);
-      assert.ok(region && others.length === 0);
-      const { x, y, width: across, height: down } = region;
-      assert.ok(Math.abs(x + across / 2 - spotX) <= 1.5 * CELL && Math.abs(y + down / 2 - spotY) <= 1.5 * CELL);
-      assert.ok(x >= 0 && y >= 0 && x + across <= width && y + down <= height, `${x + across} of ${width}, ${y + down} of ${height}`);
-    }),
+    fc.property(
+      size,
+      size,
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (width, height, u, v) => {
+        const [spotX, spotY] = [12 + u * (width - 24), 12 + v * (height - 24)];
+        const tiles = tiling(width, height);
+        const near = (x: number, y: number) => (Math.hypot(x - spotX, y - spotY) < 12 ? 5 : -5);
+        const [region, ...others] = regionsOf(stitch(valuesOf(tiles, near), tiles, TILE), 0, 1);
+        assert.ok(region && others.length === 0);
+        const { x, y, width: across, height: down } = region;
+        assert.ok(Math.abs(x + across / 2 - spotX) <= 1.5 * CELL && Math.abs(y + down / 2 - spotY) <= 1.5 * CELL);
+        assert.ok(x >= 0 && y >= 0 && x + across <= width && y + down <= height, `${x + across} of ${width}, ${y + down} of ${height}`);
+      },
+    ),
   );
 });
 
