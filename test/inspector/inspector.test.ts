@@ -166,6 +166,6 @@ test("messages come whole however the pipe cuts them, and a length past the limi
       );
     }),
   );
-  const read = messageReader(assert.fail);
+  const read = messageReader(() => assert.fail("there is no message in it"));
   assert.throws(() => read(Buffer.from("A line that a library printed to stdout")), { code: "inspector-garbage" });
 });
