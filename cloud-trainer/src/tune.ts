@@ -13,7 +13,7 @@ import { judgeHeldOut } from "./evaluate/held-out.ts";
 import { surfacePool } from "./samples/batch.ts";
 import { holdOut, readLabelled } from "./samples/labelled.ts";
 import { goldenPictures } from "./samples/pictures.ts";
-import { tuneBatches } from "./samples/tune-batch.ts";
+import { needBothLabels, tuneBatches } from "./samples/tune-batch.ts";
 import { trainTune } from "./train/engines/tfjs/tune.ts";
 import { TuneJob, TuneResult } from "./tune-job.ts";
 import { preprocessOf, readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
@@ -38,6 +38,7 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
   say("reading the labelled frames", 0, job.samples.length);
   const frames = await readLabelled(job.samples, note);
   const { learn, judge } = holdOut(frames);
+  needBothLabels(learn);
   const replay = surfacePool(job.seed, config.image.size, RECIPE.replaySurfaces, (done) =>
     say("making surfaces to replay", done, RECIPE.replaySurfaces),
   );

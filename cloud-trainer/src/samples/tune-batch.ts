@@ -29,15 +29,10 @@ const SYNTHETIC_BAD_RATIO = 0.5;
 const LARGEST_SHIFT = 0.05;
 
 export function tuneBatches({ config, preprocess, frames, replay, sizes, seed }: TuneBatchOptions) {
+  needBothLabels(frames);
   const random = createRandom(seed);
   const good = frames.filter(({ label }) => label === "good");
   const bad = frames.filter(({ label }) => label === "bad");
-  if (good.length === 0 || bad.length === 0) {
-    throw new KenpinError(
-      "too-few-labels",
-      `tuning needs good and bad frames; ${good.length} good and ${bad.length} bad are labelled: label more samples, then start it again`,
-    );
-  }
   const cropSource = good.filter(({ image }) => Math.min(image.width, image.height) >= config.image.size);
   const drawGood = endless(good, random);
   const drawBad = endless(bad, random);
@@ -65,6 +60,18 @@ export function tuneBatches({ config, preprocess, frames, replay, sizes, seed }:
       frames: whole,
     };
   };
+}
+
+/** Good frames alone, or bad ones alone, teach no difference. Asked before anything long is begun. */
+export function needBothLabels(frames: readonly Pick<LabelledFrame, "label">[]): void {
+  const bad = frames.filter(({ label }) => label === "bad").length;
+  const good = frames.length - bad;
+  if (good === 0 || bad === 0) {
+    throw new KenpinError(
+      "too-few-labels",
+      `tuning needs good and bad frames; ${good} good and ${bad} bad are labelled: label more samples, then start it again`,
+    );
+  }
 }
 
 /**
