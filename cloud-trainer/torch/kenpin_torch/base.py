@@ -163,7 +163,9 @@ def main():
     save_file(tensors, args.out / "model.safetensors", metadata={"model": config["name"]})
     (args.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     recipe = {key: str(value) if isinstance(value, pathlib.Path) else value for key, value in vars(args).items() if key not in ("shards", "held", "out")}
-    card = {"recipe": {"engine": "torch", "optimizer": "lamb", **recipe, "patchLossWeight": PATCH_LOSS_WEIGHT}, "figures": figures, "patchBias": bias.item(), "curve": curve}
+    source = f"trained by kenpin's own code on {len(data)} captioned surfaces made by its own generator; no photograph, no other weights"
+    provenance = [{"name": f"{config['name']} base", "licence": "Apache-2.0", "source": source}]
+    card = {"name": f"{config['name']} base", "provenance": provenance, "recipe": {"engine": "torch", "optimizer": "lamb", **recipe, "patchLossWeight": PATCH_LOSS_WEIGHT}, "figures": figures, "patchBias": bias.item(), "curve": curve}
     (args.out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     say(event="end", **figures)
 

@@ -195,7 +195,7 @@ async function writeConfig({ dataDir, hub, hubUrl, brokerUrl, bundle, line, audi
         deadlineMs: 10_000,
       },
     ],
-    sampling: { randomRatio: 0.35, perDay: 100 },
+    sampling: { randomRatio: 0.35, perDay: 1000 },
   });
   for (const camera of [line, audit]) await mkdir(camera.folder, { recursive: true });
   const file = join(dataDir, "agent.yaml");

@@ -19,7 +19,7 @@ const DEFAULT_PORT = 8420;
 const HELP = `npm start -- [options]
 
 Runs a factory on this machine: an MQTT broker, the hub with its page, and an edge agent on a camera that plays real
-textile frames. It goes from words to a retrained model in about six minutes, then keeps the line running until Ctrl-C.
+textile frames. It goes from words to a retrained model in about five minutes, then keeps the line running until Ctrl-C.
 
   --once          play the story once, print a JSON summary as the last line, exit
   --port N        the page's port (default ${DEFAULT_PORT})

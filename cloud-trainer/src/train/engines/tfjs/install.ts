@@ -35,7 +35,9 @@ const home = join(cache, "tfjs-node-4.22.0-tensorflow-2.15.1");
 try {
   await install();
 } catch (error) {
-  say(`no tfjs-node (${(error as Error).message}); training falls back to the wasm back end, several times slower`);
+  say(
+    `no tfjs-node (${(error as Error).message}); training falls back to the wasm back end: about 15 times fewer steps in the same time, and a weaker model`,
+  );
 }
 
 async function install(): Promise<void> {
