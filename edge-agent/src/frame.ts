@@ -11,6 +11,8 @@ export type Frame = {
   bytes: Uint8Array | null;
   /** The file's time of change in nanoseconds; tells a new file of the same name from one left over. */
   modifiedNs: string;
+  /** The file's inode number; with the time of change it tells a file renamed over this one. */
+  inode: string;
   capturedAt: Date;
   /** performance.now() when it was taken up; deadlines and totals count from here. */
   takenAt: number;

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Camera, errorLine } from "@kenpin/schema";
 import type { Logger } from "pino";
 import type { Frame } from "../frame.ts";
-import { readFrame } from "./frame-file.ts";
+import { isStillThere, readFrame } from "./frame-file.ts";
 
 export type WatchedFolderOptions = {
   camera: Camera;
@@ -123,9 +123,10 @@ export class WatchedFolder {
     }
   }
 
+  /** Whether the answered file is gone; one renamed over it, or written anew, stays for the next scan. */
   async #remove(frame: Frame, name: string): Promise<boolean> {
     try {
-      await rm(frame.file, { force: true });
+      if (await isStillThere(frame)) await rm(frame.file, { force: true });
       return true;
     } catch (error) {
       this.#stuck.add(`${name} ${frame.modifiedNs}`);

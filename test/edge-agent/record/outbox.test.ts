@@ -158,6 +158,7 @@ function frame(): Frame {
     sha256: triggerId,
     bytes: null,
     modifiedNs: "0",
+    inode: "1",
     capturedAt: new Date(),
     takenAt: performance.now(),
   };
