@@ -13,7 +13,7 @@ import type { Database } from "../ports.ts";
 const LIMIT_BYTES = 64 * 1024 * 1024;
 /** Announcement and picture take different roads, so a few pictures may come first; more than that is a hoard. */
 const EARLY_PER_AGENT = 64;
-const EARLY_LIFE_MS = 24 * 3_600_000;
+const EARLY_LIFE_MS = 60 * 24 * 3_600_000;
 const PNG = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
 const JPEG = Buffer.from([0xff, 0xd8, 0xff]);
 
@@ -57,7 +57,7 @@ export async function openBlobs({ database, dataDir }: { database: Database; dat
     }
   };
 
-  /** Forgets pictures that no sample announced within a day. */
+  /** Forgets pictures that no sample announced for longer than a broker may be away. */
   const sweep = async (now: number): Promise<number> => {
     const sql = `DELETE FROM blobs WHERE stored_at < ? AND NOT ${announced("samples.site IS NOT NULL")} RETURNING sha256`;
     const gone = await database.all<{ sha256: string }>(sql, now - EARLY_LIFE_MS);

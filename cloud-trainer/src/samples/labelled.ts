@@ -13,21 +13,31 @@ export type LabelledFrame = LabelledSample & { image: RgbImage };
 
 /** One random frame in three judges; the rest learn. */
 const HELD_OUT_ONE_IN = 3;
+/** Frames are held decoded, three bytes a pixel, for as long as the training runs. */
+const RAW_LIMIT_BYTES = 2 * 1024 ** 3;
 
 export async function readLabelled(samples: readonly LabelledSample[], onProblem: (line: string) => void): Promise<LabelledFrame[]> {
   const frames: LabelledFrame[] = [];
-  const seen = new Set<string>();
-  for (const sample of samples) {
-    if (seen.has(sample.sha256)) continue;
-    seen.add(sample.sha256);
+  const distinct = new Map(samples.map((sample) => [sample.sha256, sample]));
+  let rawBytes = 0;
+  let leftOut = 0;
+  // By digest: which frames stay out when there are too many says nothing of what they show.
+  for (const sample of [...distinct.values()].sort((a, b) => (a.sha256 < b.sha256 ? -1 : 1))) {
+    if (rawBytes > RAW_LIMIT_BYTES) {
+      leftOut++;
+      continue;
+    }
     try {
       const bytes = await readFile(sample.file);
       if (createHash("sha256").update(bytes).digest("hex") !== sample.sha256) throw new Error("its bytes are not those that were labelled");
-      frames.push({ ...sample, image: await decodeImage(bytes) });
+      const image = await decodeImage(bytes);
+      rawBytes += image.data.length;
+      frames.push({ ...sample, image });
     } catch (error) {
       onProblem(`sample ${sample.sha256.slice(0, 12)} is left out: ${errorLine(error)}`);
     }
   }
+  if (leftOut > 0) onProblem(`${leftOut} frames are left out: those read fill ${RAW_LIMIT_BYTES / 1024 ** 3} GiB already`);
   return frames;
 }
 

@@ -55,11 +55,15 @@ export async function openAccess({ database, dataDir, agentOf, now = Date.now }:
       const [holder] = await database.all<Holder>(sql, digestOf(secret), now());
       return holder ? me(holder) : null;
     },
-    /** A token of the same name is replaced: that is how one is taken back. */
+    /** A token of the same name is replaced, and what was signed in with it is signed out: that is how one is taken back. */
     grant: async ({ name, role }: TokenRequest): Promise<TokenGrant> => {
       const token = secret("kt_");
       const sql = "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, role = excluded.role";
-      await database.run(sql, digestOf(token), name, role);
+      await database.transaction(async (tx) => {
+        await tx.run("DELETE FROM sessions WHERE name = ?", name);
+        await tx.run("DELETE FROM login_links WHERE name = ?", name);
+        await tx.run(sql, digestOf(token), name, role);
+      });
       return { name, role, token };
     },
     loginLink: async ({ name, role }: Me): Promise<LoginLink> => {

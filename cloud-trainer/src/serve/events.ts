@@ -53,7 +53,9 @@ export function startEvents() {
   };
 
   const routes = new Hono<Door>();
-  routes.get("/v1/events", needs("viewer"), () => {
+  routes.get("/v1/events", needs("viewer"), (c) => {
+    if (c.req.method === "HEAD")
+      return new Response(null, { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
     if (clients.size >= CLIENTS) throw new Refusal(503, "too-many-pages", `${CLIENTS} pages are open already; close one`);
     return new Response(open(), { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
   });

@@ -81,9 +81,12 @@ export async function openRuns(options: RunsOptions) {
       await database.run(sql, id, JSON.stringify(request), new Date().toISOString());
       mine.child = startTrainer(options.trainer, ["tune", "--run", join(dataDir, "runs", id)], keepProgress(id, database, tell));
       log.info({ run: id, samples: job.samples.length, trainerPid: mine.child.pid }, "run-started");
-      mine.ended = follow(id, request, words, mine.child).finally(() => {
-        now.run = null;
-      });
+      // What cannot even be recorded (a full disk) must not take the hub with it; at its next start the run is called failed.
+      mine.ended = follow(id, request, words, mine.child)
+        .catch((error: unknown) => log.error({ run: id, error: errorLine(error) }, "run-not-recorded"))
+        .finally(() => {
+          now.run = null;
+        });
     } catch (error) {
       now.run = null;
       throw error;

@@ -11,6 +11,7 @@ import { drawHeatMap } from "./heat-map.ts";
 import { coreset } from "./memory-bank.ts";
 import {
   awayFromReferences,
+  closestPrompt,
   type BankDistance,
   fuse,
   meanOf,
@@ -38,7 +39,15 @@ export type Inspection = {
   ms: { decode: number; preprocess: number; infer: number; map: number };
 };
 
-type Seen = { image: RgbImage; tiles: Tiles; patchLogits: Float32Array; tokens: Float32Array | null; text: number; ms: Inspection["ms"] };
+type Seen = {
+  image: RgbImage;
+  tiles: Tiles;
+  patchLogits: Float32Array;
+  patchEmbeds: Float32Array;
+  tokens: Float32Array | null;
+  text: number;
+  ms: Inspection["ms"];
+};
 
 /** What of the manifest decides; whoever unpacked the bundle has proven the rest. */
 const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scoring: true }).strip();
@@ -62,11 +71,12 @@ export async function openInspection(bundleDir: string, threads?: number) {
     const prepare = clock();
     const side = preprocess.tilePx;
     const out = await vision.run({ pixel_values: { data: tiles.pixelValues, dims: [tiles.count, 3, side, side] } });
-    const patchLogits = wordLogits(out["patch_embeds"] as Float32Array, directions);
+    const patchEmbeds = out["patch_embeds"] as Float32Array;
+    const patchLogits = wordLogits(patchEmbeds, directions);
     const text = rawText(patchLogits, wordLogits(out["image_embeds"] as Float32Array, directions), scoring);
     const tokens = out["patch_tokens"] ?? null;
     if (tokens) tokenDim = tokens.length / patchLogits.length;
-    return { image, tiles, patchLogits, tokens, text, ms: { decode, preprocess: prepare, infer: clock(), map: 0 } };
+    return { image, tiles, patchLogits, patchEmbeds, tokens, text, ms: { decode, preprocess: prepare, infer: clock(), map: 0 } };
   };
 
   const distances = async (tokens: Float32Array, against: Float32Array): Promise<Float32Array> => {
@@ -79,9 +89,11 @@ export async function openInspection(bundleDir: string, threads?: number) {
 
   /** Replaces the bank: the references' own statistics come from folds whose frames the fold's bank has not seen. */
   const teach = async (frames: Uint8Array[]): Promise<number> => {
-    const seen: Seen[] = [];
-    for (const frame of frames) seen.push(await see(frame));
-    const kept = seen.filter((one) => one.tokens !== null);
+    const kept: { tokens: Float32Array; text: number }[] = [];
+    for (const frame of frames) {
+      const { tokens, text } = await see(frame);
+      if (tokens) kept.push({ tokens, text }); // the pixels may go: hundreds of frames would not fit
+    }
     if (kept.length < 2) {
       bank = null;
       references = null;
@@ -92,7 +104,7 @@ export async function openInspection(bundleDir: string, threads?: number) {
     for (let fold = 0; fold < folds; fold++) {
       const others = coreset(joinTokens(kept.filter((_, i) => i % folds !== fold)), tokenDim);
       for (const [i, one] of kept.entries())
-        if (i % folds === fold) outside[i] = summary(await distances(one.tokens as Float32Array, others), scoring.topRatio);
+        if (i % folds === fold) outside[i] = summary(await distances(one.tokens, others), scoring.topRatio);
     }
     bank = coreset(joinTokens(kept), tokenDim);
     const parts = {
@@ -121,7 +133,7 @@ export async function openInspection(bundleDir: string, threads?: number) {
       textLogit: seen.text,
       bankZ,
       referenceZ,
-      prompt: (seen.text > 0 ? prompts.bad[0] : prompts.good[0]) as string,
+      prompt: closestPrompt(prompts, hottest(seen)),
       regions: regionsOf(map, 0, seen.tiles.scale),
       stats: frameStats(seen.image),
       ms: seen.ms,
@@ -134,15 +146,21 @@ export async function openInspection(bundleDir: string, threads?: number) {
   return { provider: PROVIDER, precision: manifest.precision, teach, inspect };
 }
 
+/** Embedding of the patch that looks worst. */
+function hottest({ patchLogits, patchEmbeds }: Seen): Float32Array {
+  const at = patchLogits.reduce((best, value, i) => (value > (patchLogits[best] as number) ? i : best), 0);
+  const dim = patchEmbeds.length / patchLogits.length;
+  return patchEmbeds.subarray(at * dim, (at + 1) * dim);
+}
+
 function summary(distances: Float32Array, topRatio: number): BankDistance {
   return { mean: meanOf(distances), top: meanOfTop(distances, topRatio) };
 }
 
-function joinTokens(seen: Seen[]): Float32Array {
-  const out = new Float32Array(seen.reduce((sum, { tokens }) => sum + (tokens?.length ?? 0), 0));
+function joinTokens(seen: { tokens: Float32Array }[]): Float32Array {
+  const out = new Float32Array(seen.reduce((sum, { tokens }) => sum + tokens.length, 0));
   let at = 0;
   for (const { tokens } of seen) {
-    if (!tokens) continue;
     out.set(tokens, at);
     at += tokens.length;
   }

@@ -105,10 +105,11 @@ export async function proveGolden(
 ): Promise<{ ok: true } | { ok: false; reason: string }> {
   for (const { file, score, tolerance } of golden) {
     const { inspection } = await inspector.inspect(await readFile(join(bundleDir, file)));
-    if (!(Math.abs(inspection.score - score) <= tolerance)) {
+    // JSON carries NaN as null, and null counts as 0 in arithmetic: a broken model must not pass for a low score.
+    if (!Number.isFinite(inspection.score) || !(Math.abs(inspection.score - score) <= tolerance)) {
       return {
         ok: false,
-        reason: `golden image ${file} scored ${inspection.score.toFixed(4)}, expected ${score.toFixed(4)} ± ${tolerance}`,
+        reason: `golden image ${file} scored ${Number(inspection.score).toFixed(4)}, expected ${score.toFixed(4)} ± ${tolerance}`,
       };
     }
   }
@@ -130,7 +131,10 @@ function startWorker() {
     }
     waiting.clear();
   };
-  const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  const ended = new Promise<void>((resolve) => {
+    child.once("close", () => resolve());
+    child.once("error", () => resolve()); // it could not be started at all: no such program, no free descriptor
+  });
   void ended.then(() => fail("process ended"));
   child.stderr.on("data", (chunk: Buffer) => {
     stderr = (stderr + chunk.toString("utf8")).slice(-2000);

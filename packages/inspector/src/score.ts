@@ -32,6 +32,13 @@ export function promptDirections({ good, bad, dim, embeddings, logitScale }: Pro
   return { difference: badDirection.map((value, i) => value - (goodDirection[i] as number)), logitScale };
 }
 
+/** The prompt whose embedding lies closest to this one, good or bad; all of length 1. */
+export function closestPrompt({ good, bad, dim, embeddings }: PromptSet, embed: Float32Array): string {
+  const texts = [...good, ...bad];
+  const cosines = texts.map((_, row) => embed.reduce((sum, value, i) => sum + value * (embeddings[row * dim + i] as number), 0));
+  return texts[cosines.indexOf(Math.max(...cosines))] as string;
+}
+
 /** One logit a row: logit scale · (cos to bad − cos to good). Positive means bad. */
 export function wordLogits(embeds: Float32Array, { difference, logitScale }: Directions): Float32Array {
   const dim = difference.length;

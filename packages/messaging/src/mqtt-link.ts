@@ -92,7 +92,10 @@ export function connectLink(options: LinkOptions): Link {
     },
     publish: async (topic, payload, { retain = false } = {}) => {
       if (!client.connected)
-        throw new KenpinError("broker-away", `the broker at ${options.url} is away; what is kept will be sent when it is back`);
+        throw new KenpinError(
+          "broker-away",
+          `the broker at ${withoutLogin(options.url)} is away; what is kept will be sent when it is back`,
+        );
       const text = payload === null ? "" : JSON.stringify(payload);
       await client.publishAsync(topic, text, {
         qos: 1,
@@ -115,6 +118,12 @@ export function connectLink(options: LinkOptions): Link {
       await client.endAsync(!client.connected);
     },
   };
+}
+
+/** A broker's address for people's eyes: an address may carry a user and a password, and those stay here. */
+function withoutLogin(url: string): string {
+  const parsed = URL.parse(url);
+  return parsed ? `${parsed.protocol}//${parsed.host}` : "the given address";
 }
 
 function clientOptions({ clientId, username, password, will }: LinkOptions, version: 4 | 5): IClientOptions {

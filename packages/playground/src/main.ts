@@ -3,6 +3,7 @@
  * `npm start -- --once` plays the story once and exits; the last line of stdout is its summary as one JSON object.
  */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -45,6 +46,12 @@ async function main(): Promise<void> {
     return;
   }
   const split = splitFrames(options.frames);
+  if (options.data !== undefined && existsSync(join(options.data, "hub"))) {
+    throw new KenpinError(
+      "data-in-use",
+      `${options.data} holds an earlier story, whose verdicts would be counted as this one's; give an empty folder`,
+    );
+  }
   const dataDir = options.data ?? (await mkdtemp(join(tmpdir(), "kenpin-")));
   const startedAt = Date.now();
   let factory: Factory | null = null;

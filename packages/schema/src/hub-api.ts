@@ -2,7 +2,7 @@
  * The hub's HTTP interface. Agents use their own token for blobs and bundles; people and tools use a token with a role.
  *
  * PUT  /v1/blobs/<sha256>        agent     bytes of a sample's frame or map; 201 stored, 200 already there;
- *                                          at most 64 of an agent may wait up to a day for the sample that announces them
+ *                                          at most 64 of an agent may wait up to 60 days for the sample that announces them
  * GET  /v1/bundles/<digest>      agent     the tar, with Range
  * GET  /v1/verdicts?after&limit  viewer    VerdictRow[] in the order they were committed; with `newest`, the latest ones, newest first
  * GET  /v1/samples?unlabelled    viewer    SampleRow[], newest first, at most 5000

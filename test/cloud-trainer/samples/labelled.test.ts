@@ -34,10 +34,11 @@ test("frames whose bytes are not those that were labelled, are gone or are no pi
     [[a.sha256, 64, 48]],
   );
   assert.equal(problems.length, 4);
-  for (const [i, sample] of [altered, lost, text, cut].entries()) {
-    assert.match(problems[i] as string, new RegExp(`^sample ${sample.sha256.slice(0, 12)} is left out: [^\\n]+$`));
+  for (const { sha256 } of [altered, lost, text, cut]) {
+    const line = problems.find((problem) => problem.includes(sha256.slice(0, 12)));
+    assert.match(line ?? "", /^sample [0-9a-f]{12} is left out: [^\n]+$/);
+    if (sha256 === altered.sha256) assert.match(line ?? "", /not those that were labelled/);
   }
-  assert.match(problems[0] as string, /not those that were labelled/);
 });
 
 test("the same frame, labelled twice, is learned once", async () => {

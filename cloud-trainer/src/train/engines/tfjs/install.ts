@@ -33,17 +33,19 @@ const cache = process.env["KENPIN_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] 
 const home = join(cache, "tfjs-node-4.22.0-tensorflow-2.15.1");
 
 try {
-  await install();
+  if (process.platform === "linux" && process.arch === "x64") await install();
+  else sayFallback(`it is built on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
 } catch (error) {
-  say(
-    `no tfjs-node (${(error as Error).message}); training falls back to the wasm back end: about 15 times fewer steps in the same time, and a weaker model`,
-  );
+  sayFallback((error as Error).message);
+  process.exitCode = 1; // what was missing may be there next time
+}
+
+function sayFallback(why: string): void {
+  say(`no tfjs-node (${why}); training falls back to the wasm back end: about 15 times fewer steps in the same time, and a weaker model`);
 }
 
 async function install(): Promise<void> {
   if (existsSync(target)) return;
-  if (process.platform !== "linux" || process.arch !== "x64")
-    throw new Error(`it is built on Linux x86-64 only, this is ${process.platform} ${process.arch}`);
   const binding = join(home, "tfjs_binding.node");
   if (!existsSync(binding)) {
     if (spawnSync("g++", ["--version"]).status !== 0) throw new Error("no C++ compiler here; Debian: apt install g++");
