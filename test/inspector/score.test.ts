@@ -1,7 +1,7 @@
 /** From similarities to one score, on numbers small enough to check by hand; the bank of good patches. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fuse, meanOfTop, momentsOf, promptDirections, rawText, wordLogits } from "@kenpin/inspector";
+import { closestPrompt, fuse, meanOfTop, momentsOf, promptDirections, rawText, wordLogits } from "@kenpin/inspector";
 import type { PromptSet, Scoring } from "@kenpin/schema";
 import { quantile } from "@kenpin/stats";
 import fc from "fast-check";
@@ -168,3 +168,17 @@ function sorted(rows: Float32Array, dim: number): number[][] {
 function near(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}, expected ${expected}`);
 }
+
+test("the closest words are those whose embedding points the same way, whichever side they are on", () => {
+  const prompts: PromptSet = {
+    schemaVersion: 1,
+    good: ["even cloth"],
+    bad: ["a hole", "a stain"],
+    dim: 2,
+    embeddings: [1, 0, 0, 1, -0.6, 0.8],
+    logitScale: 10,
+  };
+  assert.equal(closestPrompt(prompts, Float32Array.from([0.9, 0.1])), "even cloth");
+  assert.equal(closestPrompt(prompts, Float32Array.from([0.1, 0.9])), "a hole");
+  assert.equal(closestPrompt(prompts, Float32Array.from([-0.7, 0.7])), "a stain");
+});

@@ -215,3 +215,17 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   child.kill(signal);
   await once(child, "exit");
 }
+
+test("an error names the broker without the user and password its address may carry", async () => {
+  const link = connectLink({ url: "mqtt://hub:S3CRET@127.0.0.1:1", clientId: "away" });
+  try {
+    const error = await link.publish("kenpin/v1/demo/edge-1/status", {}).then(
+      () => null,
+      (thrown: Error) => thrown,
+    );
+    assert.match(error?.message ?? "", /mqtt:\/\/127\.0\.0\.1:1 is away/);
+    assert.doesNotMatch(error?.message ?? "", /S3CRET/);
+  } finally {
+    await link.close();
+  }
+});

@@ -54,6 +54,14 @@ test("each role may do what it is there for and nothing above it", async () => {
   }
 });
 
+test("taking a token back signs out the pages that were opened in its name", async () => {
+  const { path } = await site.hub.client.loginLink({ role: "engineer", name: "sato" });
+  const cookie = cookieOf(await fetch(site.hub.url + path, { redirect: "manual" }));
+  assert.equal((await fetch(`${site.hub.url}/v1/me`, { headers: { cookie } })).status, 200);
+  await ask("POST", "/v1/tokens", site.hub.token, { name: "sato", role: "viewer" });
+  assert.equal((await fetch(`${site.hub.url}/v1/me`, { headers: { cookie } })).status, 401);
+});
+
 test("no secret reaches the database, the log or an answer", async () => {
   const { token } = await site.hub.client.enrol({ site: "demo", agent: "edge-4" });
   const { path } = await site.hub.client.loginLink();
