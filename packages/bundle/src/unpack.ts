@@ -1,11 +1,11 @@
 /**
  * Unpacks a bundle only as far as it has been proven, in this order: sizes, key list by the pinned root, manifest by one
  * of its keys, expiry, release, agent version, then each file against its digest while it is written into a fresh folder.
- * The folder gets its name only when all of it stood; anything else leaves nothing behind.
+ * The folder gets its name only when all of it stood and is on the disk; anything else leaves nothing behind.
  */
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createHash, type Hash } from "node:crypto";
 import { BundleManifest, KenpinError, parseAtDoor } from "@kenpin/schema";
@@ -38,8 +38,10 @@ export async function unpackBundle(options: UnpackOptions): Promise<{ manifest: 
   await mkdir(fresh, { recursive: true });
   try {
     const proven = await unpackInto(fresh, options);
+    for (const folder of foldersOf(fresh, proven.manifest)) await syncFolder(folder);
     await rm(options.outDir, { recursive: true, force: true });
     await rename(fresh, options.outDir);
+    await syncFolder(dirname(resolve(options.outDir)));
     return proven;
   } catch (error) {
     await rm(fresh, { recursive: true, force: true });
@@ -69,7 +71,7 @@ async function unpackInto(folder: string, options: UnpackOptions): Promise<{ man
       if (head.size === HEAD.length) {
         proven = await prove(head, options);
         for (const name of Object.keys(proven.manifest.files)) missing.add(name);
-        for (const [name, data] of head) await writeFile(join(folder, name), data);
+        for (const [name, data] of head) await writeFile(join(folder, name), data, { flush: true });
       }
       continue;
     }
@@ -81,6 +83,25 @@ async function unpackInto(folder: string, options: UnpackOptions): Promise<{ man
   if (!proven) throw refusal("bundle-broken", "it ends before its manifest");
   if (missing.size > 0) throw refusal("bundle-broken", `it lacks ${[...missing].join(", ")}`);
   return proven;
+}
+
+/** Every folder that holds a name, the deepest first. */
+function foldersOf(top: string, { files }: BundleManifest): string[] {
+  const folders = new Set([top]);
+  for (const name of Object.keys(files)) {
+    for (let inner = dirname(name); inner !== "."; inner = dirname(inner)) folders.add(join(top, inner));
+  }
+  return [...folders].sort((a, b) => b.length - a.length);
+}
+
+/** Names live in their folder, which has a cache of its own. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, agentVersion }: UnpackOptions) {
