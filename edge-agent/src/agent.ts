@@ -24,7 +24,7 @@ import { Sampler } from "./samples/sampler.ts";
 import { Uploader } from "./samples/uploader.ts";
 import type { Setup } from "./setup.ts";
 import { BundleStore } from "./update/bundle-store.ts";
-import { firstSetup } from "./update/first-setup.ts";
+import { type FirstSetup, firstSetup } from "./update/first-setup.ts";
 import { ReferenceStore } from "./update/reference-store.ts";
 import { Updater } from "./update/updater.ts";
 import { CameraWatch } from "./watch/camera-watch.ts";
@@ -60,14 +60,14 @@ async function assemble(base: Base): Promise<void> {
   const store = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references });
   await Promise.all([references.sweep(), store.sweep()]);
   let updater: Updater<Candidate> | null = null;
-  const supervisor = await startInspecting(base, store, (setup) => updater?.onCrash(setup));
+  const { supervisor, broken } = await startInspecting(base, store, (setup) => updater?.onCrash(setup));
   const outbox = new Outbox(db, log.child({ stage: "record" }));
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
   const { sampler, uploader } = await startSamples(base, journal.bootId);
   const { link, reporter, topics } = startReporting(base, journal, outbox, () => uploader.wake());
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
-  updater = startUpdating(base, { store, references, supervisor, report, link });
+  updater = startUpdating(base, { store, references, supervisor, report, link, broken });
   const watches = new Map(config.cameras.map(({ name }) => [name, new CameraWatch()]));
   const onReference = () => updater?.teach();
   const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader };
@@ -75,10 +75,15 @@ async function assemble(base: Base): Promise<void> {
 }
 
 /** The inspector on the bundle that ran last, or on the first one; a first one that does not prove itself is an error. */
-async function startInspecting(base: Base, store: BundleStore, onCrash: (setup: Setup) => void): Promise<Supervisor> {
+async function startInspecting(
+  base: Base,
+  store: BundleStore,
+  onCrash: (setup: Setup) => void,
+): Promise<Pick<FirstSetup, "broken"> & { supervisor: Supervisor }> {
   const { config, closers } = base;
   const log = base.log.child({ stage: "inspect" });
-  const { setup, isFirst } = await firstSetup(store, config.bundle);
+  const { setup, isFirst, broken } = await firstSetup(store, config.bundle);
+  if (broken) log.error({ bundle: broken.digest, to: setup.bundle, why: broken.reason }, "bundle-rolled-back");
   const supervisor = new Supervisor(setup, { threads: config.threads, log, onCrash });
   closers.push(() => supervisor.close());
   try {
@@ -93,7 +98,7 @@ async function startInspecting(base: Base, store: BundleStore, onCrash: (setup: 
     log.error({ bundle: setup.bundle, why: errorLine(error) }, "inspector-not-started");
     void supervisor.recover();
   }
-  return supervisor;
+  return { supervisor, broken };
 }
 
 async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
@@ -160,14 +165,17 @@ type Updating = {
   supervisor: Supervisor;
   report: (reported: BundleReported) => void;
   link: Link;
+  broken: FirstSetup["broken"];
 };
 
-function startUpdating({ config, log, closers }: Base, { store, references, supervisor, report, link }: Updating): Updater<Candidate> {
+function startUpdating({ config, log, closers }: Base, updating: Updating): Updater<Candidate> {
+  const { store, references, supervisor, report, link, broken } = updating;
   const { dataDir, hub } = config;
   const options = { store, references, inspectors: supervisor, dataDir, hub, report, log: log.child({ stage: "update" }) };
   const updater = new Updater<Candidate>(options);
   closers.push(() => updater.stop());
-  updater.reportRunning();
+  if (broken) updater.reportRolledBack(broken);
+  else updater.reportRunning();
   updater.teach(); // a set that was complete when the agent ended
   const { bundleDesired } = agentTopics(config.site, config.agent);
   link.subscribe(bundleDesired, (_topic, payload) => updater.desire(payload));

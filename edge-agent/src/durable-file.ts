@@ -1,4 +1,4 @@
-/** Writes a file so that it is whole and on the disk, name and all, when this returns. */
+/** Files that are whole and on the disk, name and all, when a call returns. */
 import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -9,8 +9,12 @@ export async function writeDurably(file: string, bytes: Uint8Array): Promise<voi
     await handle.sync();
   });
   await rename(`${file}.part`, file);
-  // The name lives in the folder, which has a cache of its own.
-  await withHandle(await open(dirname(file), "r"), (handle) => handle.sync());
+  await syncFolder(dirname(file));
+}
+
+/** A file's name lives in its folder, which has a cache of its own. */
+export async function syncFolder(folder: string): Promise<void> {
+  await withHandle(await open(folder, "r"), (handle) => handle.sync());
 }
 
 async function withHandle(handle: FileHandle, work: (handle: FileHandle) => Promise<void>): Promise<void> {

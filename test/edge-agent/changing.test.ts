@@ -1,7 +1,7 @@
 /** What changes how the agent decides: desired bundles, taught references, signed commands. All of it while frames come. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { readdir, stat, truncate } from "node:fs/promises";
+import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -98,6 +98,36 @@ test("a new bundle whose inspector keeps crashing is rolled back and not taken a
     await until("a verdict", () => site.inbox.verdicts.length === 1);
     assert.equal(site.inbox.verdicts[0]?.bundle, site.bundle.digest);
   });
+});
+
+test("while a bundle is on probation the one before it is kept, refused or not, and started with if the new one breaks", async () => {
+  await onSite(
+    async (site) => {
+      const agent = await site.startAgent();
+      const bundles = join(site.config.dataDir, "bundles");
+      const next = await testBundle({ release: 6 });
+      await offer(site, next);
+      await until("the switch", () => running(site) === next.digest);
+      await offer(site, site.bundle); // older than what ran here
+      await until("the refusal", () => site.inbox.reported.at(-1)?.state === "refused");
+      assert.match(site.inbox.reported.at(-1)?.reason ?? "", /bundle-downgrade/);
+      const newest = await testBundle({ release: 7 });
+      await offer(site, newest);
+      await until("the second switch", () => running(site) === newest.digest);
+      await agent.kill();
+      await rm(join(bundles, newest.digest, "manifest.json"));
+      site.hub.state.answer = 503; // so that it is not mended at once
+      await site.startAgent();
+      await until("the report", () => site.inbox.reported.some(({ state }) => state === "rolled-back"));
+      const report = site.inbox.reported.find(({ state }) => state === "rolled-back");
+      assert.equal(report?.digest, site.bundle.digest);
+      assert.equal(report?.candidate, newest.digest);
+      assert.match(report?.reason ?? "", /bundle-broken/);
+      site.hub.state.answer = 0;
+      await until("the broken one to be fetched again", () => running(site) === newest.digest);
+    },
+    await testBundle({ release: 5 }),
+  );
 });
 
 test("the next frames of one camera become the references of all, survive a kill in the middle, and are no samples", async () => {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { trustedKeys, unpackBundle } from "@kenpin/bundle";
 import { BundleManifest, KenpinError, parseAtDoor, PromptSet, Thresholds } from "@kenpin/schema";
 import { type Database, readFact, writeFact } from "../database.ts";
+import { syncFolder } from "../durable-file.ts";
 import type { Setup } from "../setup.ts";
 import { AGENT_VERSION } from "../version.ts";
 import type { ReferenceStore } from "./reference-store.ts";
@@ -70,9 +71,21 @@ export class BundleStore {
       throw new KenpinError("bundle-digest-mismatch", `the bundle was refused: it is ${digest}, ${expected} was announced`);
     }
     writeFact(this.#db, LAST_SIGNED, Math.max(readFact<number>(this.#db, LAST_SIGNED) ?? 0, Date.parse(manifest.createdAt)));
-    await rm(join(this.#folder, digest), { recursive: true, force: true });
-    await rename(incoming, join(this.#folder, digest));
+    await this.#place(incoming, digest);
     return digest;
+  }
+
+  /** Renames only: a folder in use is never half there. */
+  async #place(incoming: string, digest: string): Promise<void> {
+    const folder = join(this.#folder, digest);
+    const replaced = `${folder}.replaced`;
+    await rm(replaced, { recursive: true, force: true });
+    await rename(folder, replaced).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    await rename(incoming, folder);
+    await syncFolder(this.#folder);
+    await rm(replaced, { recursive: true, force: true });
   }
 
   /** What deciding by this bundle and these references (the active ones, unless told) would be. */
@@ -88,11 +101,15 @@ export class BundleStore {
     return { bundle: digest, folder, manifest, thresholds, settings, references };
   }
 
-  /** From now on this is the bundle to start with; the one before stays until `confirm`. */
+  /**
+   * From now on this is the bundle to start with; the one before stays until `confirm`. One that is still on probation itself
+   * is nothing to go back to: the proven one behind it stays the fallback.
+   */
   adopt({ bundle, manifest }: Setup): void {
-    const before = this.current;
+    const { current, fallback } = this;
     this.#db.transaction(() => {
-      if (before !== bundle) writeFact(this.#db, FALLBACK, before);
+      if (fallback === bundle) writeFact(this.#db, FALLBACK, null);
+      else if (current !== bundle && !fallback) writeFact(this.#db, FALLBACK, current);
       writeFact(this.#db, CURRENT, bundle);
       writeFact(this.#db, NEWEST_RELEASE, Math.max(readFact<number>(this.#db, NEWEST_RELEASE) ?? 0, manifest.release));
     })();
@@ -101,6 +118,14 @@ export class BundleStore {
   rollBack(digest: string, reason: string, to: string): void {
     this.#db.transaction(() => {
       writeFact(this.#db, ROLLED_BACK, { digest, reason });
+      writeFact(this.#db, CURRENT, to);
+      writeFact(this.#db, FALLBACK, null);
+    })();
+  }
+
+  /** Starts with the fallback again, without a word against the bundle: its copy here is broken, another may be fetched. */
+  fallBack(to: string): void {
+    this.#db.transaction(() => {
       writeFact(this.#db, CURRENT, to);
       writeFact(this.#db, FALLBACK, null);
     })();

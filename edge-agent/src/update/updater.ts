@@ -58,6 +58,11 @@ export class Updater<C extends { setup: Setup; references: number }> {
     this.#report("running");
   }
 
+  /** Says that the bundle that ran last could not be started with, and what runs instead. */
+  reportRolledBack({ digest, reason }: { digest: string; reason: string }): void {
+    this.#report("rolled-back", digest, reason);
+  }
+
   desire(payload: unknown): void {
     const parsed = BundleDesired.safeParse(payload);
     if (!parsed.success) {
@@ -142,7 +147,7 @@ export class Updater<C extends { setup: Setup; references: number }> {
       return await inspectors.prepare(await store.setup(desired.digest));
     } catch (error) {
       this.#refused.set(desired.digest, errorLine(error));
-      await store.forget(desired.digest);
+      if (desired.digest !== store.current && desired.digest !== store.fallback) await store.forget(desired.digest);
       throw error;
     }
   }
