@@ -103,6 +103,8 @@ async function startInspecting(
 
 async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
   const store = new EvidenceStore(db, config.dataDir);
+  const dropped = store.dropForbidden(config.cameras);
+  if (dropped > 0) log.warn({ pictures: dropped }, "evidence-no-longer-allowed");
   await store.sweepOrphans();
   // A seed of its own each boot: an agent that restarts often must not draw the same frames every time.
   const picker = new SamplePicker(config.sampling, createRandom(Number.parseInt(bootId.slice(0, 8), 16)));

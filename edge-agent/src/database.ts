@@ -70,6 +70,12 @@ const MIGRATIONS = [
     PRIMARY KEY (set_id, position)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE evidence_uses ADD COLUMN camera TEXT;
+  ALTER TABLE evidence_uses ADD COLUMN policy TEXT;
+  UPDATE evidence_uses SET camera = o.camera, policy = json_extract(o.payload, '$.evidence')
+    FROM outbox o WHERE o.boot_id = evidence_uses.boot_id AND o.seq = evidence_uses.seq;
+  `,
 ];
 
 export function databaseFile(dataDir: string): string {

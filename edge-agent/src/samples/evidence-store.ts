@@ -4,10 +4,13 @@
  */
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { SampleReason } from "@kenpin/schema";
+import type { Camera, Evidence, Sample, SampleReason } from "@kenpin/schema";
 import type { Database } from "../database.ts";
 import { writeDurably } from "../durable-file.ts";
 import type { Picture } from "./evidence.ts";
+
+/** What a camera may send, from nothing to everything. */
+const WIDTH: Record<Evidence, number> = { none: 0, region: 1, frame: 2 };
 
 export type Pending = { sha256: string; type: string };
 
@@ -25,9 +28,11 @@ export class EvidenceStore {
   }
 
   /** Inside the sample's transaction: this picture belongs to that message. */
-  add({ sha256, type }: Picture, { bootId, seq }: { bootId: string; seq: number }): void {
+  add({ sha256, type }: Picture, { bootId, seq, camera, evidence }: Pick<Sample, "bootId" | "seq" | "camera" | "evidence">): void {
     this.#db.prepare("INSERT OR IGNORE INTO evidence (sha256, type) VALUES (?, ?)").run(sha256, type);
-    this.#db.prepare("INSERT OR IGNORE INTO evidence_uses (sha256, boot_id, seq) VALUES (?, ?, ?)").run(sha256, bootId, seq);
+    this.#db
+      .prepare("INSERT OR IGNORE INTO evidence_uses (sha256, boot_id, seq, camera, policy) VALUES (?, ?, ?, ?, ?)")
+      .run(sha256, bootId, seq, camera, evidence);
   }
 
   /** Inside the sample's transaction. */
@@ -73,12 +78,28 @@ export class EvidenceStore {
       )
       .all();
     for (const picture of done) {
-      this.#db.transaction(() => {
-        this.#db.prepare("DELETE FROM evidence_uses WHERE sha256 = ?").run(picture.sha256);
-        this.forget(picture);
-      })();
+      this.#db.transaction(() => this.#forgetWhole(picture))();
       await rm(join(this.#folder, picture.sha256), { force: true });
     }
+  }
+
+  /**
+   * Forgets waiting pictures that the cameras' policies no longer let out, or that no configured camera answers for; answers how
+   * many. Their files go with `sweepOrphans`.
+   */
+  dropForbidden(cameras: readonly Pick<Camera, "name" | "evidence">[]): number {
+    const widths = new Map(cameras.map(({ name, evidence }) => [name, WIDTH[evidence]]));
+    const uses = this.#db
+      .prepare<[], Pending & { camera: string | null; policy: Evidence | null }>(
+        `SELECT e.sha256, e.type, u.camera, u.policy FROM evidence e LEFT JOIN evidence_uses u ON u.sha256 = e.sha256 WHERE e.uploaded = 0`,
+      )
+      .all();
+    const forbidden = uses.filter(({ camera, policy }) => WIDTH[policy ?? "frame"] > (widths.get(camera ?? "") ?? WIDTH.none));
+    const dropped = new Map(forbidden.map((picture) => [picture.sha256, picture]));
+    this.#db.transaction(() => {
+      for (const picture of dropped.values()) this.#forgetWhole(picture);
+    })();
+    return dropped.size;
   }
 
   /** Removes bytes whose row was never committed; only before frames come, since fresh bytes wait for their row. */
@@ -87,5 +108,10 @@ export class EvidenceStore {
     for (const name of await readdir(this.#folder).catch(() => [])) {
       if (!known.has(name)) await rm(join(this.#folder, name), { force: true });
     }
+  }
+
+  #forgetWhole(picture: Pending): void {
+    this.#db.prepare("DELETE FROM evidence_uses WHERE sha256 = ?").run(picture.sha256);
+    this.forget(picture);
   }
 }

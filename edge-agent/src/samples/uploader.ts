@@ -78,15 +78,8 @@ export class Uploader {
   }
 
   async #send(picture: Pending): Promise<void> {
-    const { store, hub } = this.#options;
-    const body = await store.read(picture).catch(() => null);
-    if (!body) {
-      store.forget(picture);
-      throw new KenpinError(
-        "evidence-missing",
-        `the bytes of ${picture.sha256} are gone from the data folder; the sample stays without them`,
-      );
-    }
+    const { hub } = this.#options;
+    const body = await this.#read(picture);
     const response = await fetch(new URL(`/v1/blobs/${picture.sha256}`, hub.url), {
       method: "PUT",
       headers: { authorization: `Bearer ${hub.token}`, "content-type": picture.type },
@@ -97,6 +90,21 @@ export class Uploader {
     await response.body?.cancel();
     if (response.status !== 200 && response.status !== 201) {
       throw new KenpinError("upload-refused", `the hub answered ${response.status}; look at its log and at this agent's token`);
+    }
+  }
+
+  /** Only a picture that is gone is given up: a disk that is busy or full of handles reads it the next time. */
+  async #read(picture: Pending): Promise<Uint8Array> {
+    const { store } = this.#options;
+    try {
+      return await store.read(picture);
+    } catch (cause) {
+      const { sha256 } = picture;
+      if ((cause as NodeJS.ErrnoException).code !== "ENOENT") {
+        throw new KenpinError("evidence-unreadable", `the bytes of ${sha256} cannot be read yet: ${errorLine(cause)}`, { cause });
+      }
+      store.forget(picture);
+      throw new KenpinError("evidence-missing", `the bytes of ${sha256} are gone from the data folder; the sample stays without them`);
     }
   }
 

@@ -1,7 +1,7 @@
 /** Samples with the real agent: what is announced, what is uploaded, and what never leaves. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import sharp from "sharp";
@@ -55,6 +55,31 @@ test("a camera with evidence none never writes or sends a picture, however odd i
     assert.equal(site.hub.blobs.size, 0);
     assert.deepEqual(await evidence(site), []);
   });
+});
+
+test("pictures that wait are deleted, not sent, once their camera's policy forbids them", async () => {
+  for (const policy of ["none", "region"] as const) {
+    await onSite("frame", async (site) => {
+      const agent = await site.startAgent();
+      site.hub.state.answer = 503;
+      await site.place("line", "one.jpg", await drawFrame());
+      await until("the sample", () => site.inbox.samples.length === 1);
+      await until("its acknowledgement", () => site.inbox.statuses.at(-1)?.backlog === 0);
+      await agent.logged("upload-failed");
+      await agent.kill();
+      assert.equal((await evidence(site)).length, 2);
+      const cameras = site.config.cameras.map((camera) => ({ ...camera, evidence: policy }));
+      await writeFile(site.configFile, JSON.stringify({ ...site.config, cameras }));
+      site.hub.state.answer = 0;
+      const next = await site.startAgent();
+      await next.logged("evidence-no-longer-allowed");
+      await until("the evidence to go", async () => (await evidence(site)).length === 0);
+      await site.place("line", "two.jpg", await drawFrame());
+      await until("the next verdict", () => site.inbox.byTrigger().has("two"));
+      if (policy === "region") await until("its picture", () => site.hub.blobs.size === 1);
+      assert.equal(site.hub.blobs.size, policy === "region" ? 1 : 0);
+    });
+  }
 });
 
 test("a camera with evidence region sends a part of the picture only, and no map", async () => {
