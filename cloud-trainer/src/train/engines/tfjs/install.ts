@@ -19,6 +19,7 @@ import { type Entry, open as openZip, type ZipFile } from "yauzl";
 
 const WHEEL = {
   project: "tensorflow-cpu",
+  version: "2.15.1",
   file: "tensorflow_cpu-2.15.1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
   sha256: "54660c074d7241a503e81edfd9f5ef5af88f64051b72e2945f26318c790f2d26",
 };
@@ -71,7 +72,29 @@ async function unpackTensorFlow(): Promise<void> {
 async function fetchWheel(): Promise<string> {
   await mkdir(home, { recursive: true });
   const file = join(home, WHEEL.file);
-  const url = await wheelUrl();
+  const index = await configuredIndex();
+  if (index) await download(await wheelUrl(index), file);
+  else downloadWithPip();
+  const digest = createHash("sha256")
+    .update(await readFile(file))
+    .digest("hex");
+  if (digest === WHEEL.sha256) return file;
+  await rm(file);
+  throw new Error(`${WHEEL.file} has sha256 ${digest}, expected ${WHEEL.sha256}; it was removed, run again`);
+}
+
+/** Where no index is configured, pip knows where to look. */
+function downloadWithPip(): void {
+  say("TensorFlow's library: 207 MB through pip");
+  const platforms = ["manylinux_2_17_x86_64", "manylinux2014_x86_64"].flatMap((platform) => ["--platform", platform]);
+  const kind = ["--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", "311", ...platforms];
+  const args = ["-m", "pip", "download", "--quiet", ...kind, "--dest", home, `${WHEEL.project}==${WHEEL.version}`];
+  if (spawnSync("python3", args, { stdio: ["ignore", "ignore", "inherit"] }).status !== 0) {
+    throw new Error("no Python index is configured and pip could not fetch it; set PIP_INDEX_URL to your index");
+  }
+}
+
+async function download(url: string, file: string): Promise<void> {
   const have = await stat(file).then(
     (stats) => stats.size,
     () => 0,
@@ -84,17 +107,10 @@ async function fetchWheel(): Promise<string> {
     const meter = progressMeter("TensorFlow's library", whole, resumed ? have : 0);
     await pipeline(Readable.fromWeb(response.body as never), meter, createWriteStream(file, { flags: resumed ? "a" : "w" }));
   }
-  const digest = createHash("sha256")
-    .update(await readFile(file))
-    .digest("hex");
-  if (digest === WHEEL.sha256) return file;
-  await rm(file);
-  throw new Error(`${WHEEL.file} has sha256 ${digest}, expected ${WHEEL.sha256}; it was removed, run again`);
 }
 
 /** The wheel's address on the configured index, by the simple repository interface (PEP 503 and 691). */
-async function wheelUrl(): Promise<string> {
-  const index = await configuredIndex();
+async function wheelUrl(index: string): Promise<string> {
   const page = new URL(`${WHEEL.project}/`, index.endsWith("/") ? index : `${index}/`);
   const response = await fetch(page, { headers: { accept: "application/vnd.pypi.simple.v1+json, text/html;q=0.1" } });
   if (!response.ok) throw new Error(`the Python index answered ${response.status} for ${WHEEL.project}`);
@@ -108,7 +124,7 @@ async function wheelUrl(): Promise<string> {
 }
 
 /** As pip looks it up: the environment, then the user's file, then the machine's. */
-async function configuredIndex(): Promise<string> {
+async function configuredIndex(): Promise<string | null> {
   const fromEnvironment = process.env["PIP_INDEX_URL"];
   if (fromEnvironment) return fromEnvironment;
   const files = [
@@ -121,7 +137,7 @@ async function configuredIndex(): Promise<string> {
     const found = (await readFile(file, "utf8").catch(() => "")).match(/^\s*index-url\s*=\s*(\S+)/m);
     if (found?.[1]) return found[1];
   }
-  return "https://pypi.org/simple/";
+  return null;
 }
 
 /** Takes only the two libraries and the headers out of the wheel; every path is our own, so none can escape. */
