@@ -34,7 +34,7 @@ export class LiveStore {
   };
   #onChange: () => void;
   #drawn = true;
-  #summaryTimer: number | undefined;
+  #summaryAsked: "no" | "waiting" | "reading" | "again" = "no";
   /** While the state is read, events wait here, so that an older answer never overwrites a newer event. */
   #held: HubEvent[] | null = null;
 
@@ -132,13 +132,24 @@ export class LiveStore {
     this.#set({ run, curve: run.progress && run.state === "running" ? [...curve, run.progress] : curve });
   }
 
-  /** Samples come and are labelled in bursts; their counts are read once a burst. */
+  /**
+   * Samples come and are labelled in bursts; their counts are read once a burst. One reading at a time, so that an older
+   * answer never overwrites a newer one; what changes meanwhile, and a reading that failed, is read again.
+   */
   #readSummarySoon(): void {
-    this.#summaryTimer ??= window.setTimeout(async () => {
-      this.#summaryTimer = undefined;
-      const summary = await get<HubSummary>("/v1/summary").catch(() => null);
-      if (summary) this.#set({ summary });
-    }, SUMMARY_PAUSE_MS);
+    if (this.#summaryAsked === "reading") this.#summaryAsked = "again";
+    if (this.#summaryAsked !== "no") return;
+    this.#summaryAsked = "waiting";
+    window.setTimeout(() => void this.#readSummary(), SUMMARY_PAUSE_MS);
+  }
+
+  async #readSummary(): Promise<void> {
+    this.#summaryAsked = "reading";
+    const summary = await get<HubSummary>("/v1/summary").catch(() => null);
+    const again = summary === null || (this.#summaryAsked as string) === "again";
+    this.#summaryAsked = "no";
+    if (summary) this.#set({ summary });
+    if (again && this.snapshot.connection === "live") this.#readSummarySoon();
   }
 
   /** A burst of events draws the page once a frame. */
