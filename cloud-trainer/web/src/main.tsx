@@ -4,7 +4,7 @@
  */
 import type { Label, Verdict } from "@kenpin/schema";
 import { render } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { AgentsBar } from "./agents-bar.tsx";
 import { Figures } from "./figures.tsx";
 import { FrameView, type Overlay } from "./frame-view.tsx";
@@ -139,7 +139,8 @@ function useLive(): { store: LiveStore; live: Snapshot } {
 }
 
 function useKeys(onKey: (key: string) => void): void {
-  useEffect(() => {
+  // Before the picture is painted: a key struck at once must mean the part that is seen, not the one before it.
+  useLayoutEffect(() => {
     const listen = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const arrow = event.key.startsWith("Arrow");
