@@ -4,12 +4,13 @@
  * what lies in the run folder. Stages know nothing of one another; this file joins them.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createTokenizer } from "@kenpin/clip";
-import { KenpinError, parseAtDoor, type RunProgress } from "@kenpin/schema";
+import { KenpinError, type RunProgress } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
 import { judgeHeldOut } from "./evaluate/held-out.ts";
+import { readJsonFile } from "./json-file.ts";
 import { surfacePool } from "./samples/batch.ts";
 import { holdOut, readLabelled } from "./samples/labelled.ts";
 import { goldenPictures } from "./samples/pictures.ts";
@@ -29,7 +30,7 @@ const RECIPE = {
 };
 
 export async function tune(runDir: string, tell: (progress: RunProgress) => void, note: (line: string) => void): Promise<void> {
-  const job = parseAtDoor(TuneJob, JSON.parse(await readFile(join(runDir, "job.json"), "utf8")), "job.json");
+  const job = await readJsonFile(TuneJob, join(runDir, "job.json"));
   const parent = await readWeightsFolder(job.parentModel);
   const { config } = parent;
   const say = (stage: string, step: number, steps: number) =>

@@ -111,7 +111,7 @@ test("kenpin stage prints what the manifest will say; without a model or with ba
     failed(await stage(join(dir, "nowhere"), words), /expected a folder with model\.safetensors, config\.json, .*\[weights-unreadable\]$/);
     failed(await stage(BASE, await place(dir, { good: ["even"], bad: [] })), /at bad: /);
     failed(await stage(BASE, await place(dir, { good: ["even"], bad: ["torn"], goods: [] })), /unknown key "goods", did you mean "good"\?/);
-    failed(await stage(BASE, join(dir, "none.json")), /\[words-unreadable\]$/);
+    failed(await stage(BASE, join(dir, "none.json")), /\[file-unreadable\]$/);
   });
 });
 

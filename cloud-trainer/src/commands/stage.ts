@@ -1,9 +1,9 @@
 /** `kenpin stage`: a model and words become a bundle's unsigned files; prints what its manifest will say of them as one JSON line. */
-import { readFile } from "node:fs/promises";
-import { KenpinError, parseAtDoor, PromptSet } from "@kenpin/schema";
+import { parseAtDoor, PromptSet } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import { stageBundle } from "../bundle/stage.ts";
+import { readJsonFile } from "../json-file.ts";
 import { goldenPictures } from "../samples/pictures.ts";
 
 const Options = z.strictObject({ model: z.string(), words: z.string(), out: z.string(), seed: z.coerce.number().int().min(0) });
@@ -18,16 +18,12 @@ export function stageCommand(): Command {
     .option("--seed <n>", "seed of everything drawn at random", "1")
     .action(async (given: unknown) => {
       const { model, words, out, seed } = parseAtDoor(Options, given, "kenpin stage");
-      const staged = await stageBundle({ modelDir: model, words: await readWords(words), golden: await goldenPictures(seed), outDir: out });
+      const staged = await stageBundle({
+        modelDir: model,
+        words: await readJsonFile(Words, words),
+        golden: await goldenPictures(seed),
+        outDir: out,
+      });
       process.stdout.write(`${JSON.stringify(staged)}\n`);
     });
-}
-
-async function readWords(file: string): Promise<z.infer<typeof Words>> {
-  try {
-    return parseAtDoor(Words, JSON.parse(await readFile(file, "utf8")), file);
-  } catch (error) {
-    if (error instanceof KenpinError) throw error;
-    throw new KenpinError("words-unreadable", `${file} is not readable JSON: ${(error as Error).message}`);
-  }
 }

@@ -2,9 +2,10 @@
  * Makes @tensorflow/tfjs-node work where its own download host is out of reach, on Linux x86-64.
  *
  * TensorFlow's library and headers come from the wheel tensorflow-cpu on the Python index this machine is configured
- * for (no Python needed); the binding is compiled against Node-API headers from npm. Both stay in the user's cache, so
- * a second checkout compiles and downloads nothing. Without a compiler, or with the index out of reach, one line says
- * that the wasm back end will serve, and the exit is clean: training works, slower.
+ * for, without Python; where none is configured, through pip. The binding is compiled against Node-API headers from npm.
+ * Both stay in the user's cache, so a second checkout compiles and downloads nothing. Without a compiler, or with the index
+ * out of reach, one line says that the wasm back end will serve, and exit code 1 has the next start try again; where the
+ * binding cannot be built at all the exit is 0. Training works all the same, slower.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
