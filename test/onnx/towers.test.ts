@@ -24,7 +24,7 @@ test("the exported image tower answers as the trained one does, for the image an
   const side = config.image.size;
   const pixels = Float32Array.from({ length: 2 * 3 * side * side }, random.normal);
   const { tf } = await loadBackend();
-  const expected = createImageTower(tf, config)(toWeights(tf, tensors), tf.tensor4d(pixels, [2, 3, side, side]));
+  const expected = createImageTower(tf, config).embed(toWeights(tf, tensors), tf.tensor4d(pixels, [2, 3, side, side]));
   const session = await InferenceSession.create(Buffer.from(visionGraph({ config, weights: tensors, layers: [1, 2] })));
   const actual = await session.run({ pixel_values: new Tensor("float32", pixels, [2, 3, side, side]) });
   assertClose(actual["image_embeds"]?.data as Float32Array, expected.imageEmbeds.dataSync() as Float32Array);

@@ -82,7 +82,7 @@ function batchLoss(
   batch: CaptionedBatch,
 ): Tensor {
   const side = config.image.size;
-  const { imageEmbeds, patchEmbeds } = towers.image(weights, tf.tensor4d(batch.pixelValues, [batch.size, 3, side, side]) as Tensor4D);
+  const { imageEmbeds, patchEmbeds } = towers.image.embed(weights, tf.tensor4d(batch.pixelValues, [batch.size, 3, side, side]) as Tensor4D);
   const texts = [...batch.captions, ...words.good, ...words.bad];
   const embedded = towers.text(weights, texts.map(tokenizer.encode));
   const [captions, good, bad] = tf.split(embedded, [batch.captions.length, words.good.length, words.bad.length], 0) as [

@@ -107,7 +107,7 @@ function rateShare(weights: Weights, depth: number): (name: string) => number {
 function startingBias({ tf, weights, imageTower, wordEmbeds, words, options }: LossParts, { frames }: TuneBatch): number {
   return tf.tidy(() => {
     const side = options.config.image.size;
-    const seen = imageTower(weights, tf.tensor4d(frames.pixelValues, [frames.count * frames.tiles, 3, side, side]));
+    const seen = imageTower.embed(weights, tf.tensor4d(frames.pixelValues, [frames.count * frames.tiles, 3, side, side]));
     const scale = tf.exp(weight(weights, "logit_scale"));
     const directions = wordDirections(tf, wordEmbeds, words);
     const patches = patchLogits(tf, seen.patchEmbeds, directions, scale) as Tensor1D;
@@ -130,7 +130,7 @@ function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): Tensor {
     tf.tensor4d(masked.pixelValues, [masked.size, 3, side, side]),
     tf.tensor4d(frames.pixelValues, [tiles, 3, side, side]),
   ]) as Tensor4D;
-  const { imageEmbeds, patchEmbeds } = imageTower(weights, pixels);
+  const { imageEmbeds, patchEmbeds } = imageTower.embed(weights, pixels);
   const scale = tf.exp(weight(weights, "logit_scale"));
   const directions = wordDirections(tf, wordEmbeds, words);
   const patches = patchLogits(tf, patchEmbeds, directions, scale) as Tensor1D;
