@@ -18,6 +18,7 @@ const CONTRACTS = {
   command: contracts.Command,
   label: contracts.Label,
   "prompt-set": contracts.PromptSet,
+  recipe: contracts.Recipe,
   reply: contracts.Reply,
   sample: contracts.Sample,
   "signed-command": contracts.SignedCommand,

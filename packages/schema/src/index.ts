@@ -4,6 +4,7 @@ export * from "./errors.ts";
 export * from "./hub-api.ts";
 export * from "./parse.ts";
 export * from "./primitives.ts";
+export * from "./recipe.ts";
 export * from "./sample.ts";
 export * from "./topics.ts";
 export * from "./verdict.ts";

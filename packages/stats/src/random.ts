@@ -51,6 +51,11 @@ export function createRandom(seed: number | number[]): Random {
   };
 }
 
+/** The stream that belongs to one draw of a seeded run, whatever was drawn before it: a run that resumes needs no state. */
+export function randomAt(seed: number, draw: number): Random {
+  return createRandom((Math.imul(draw + 1, 0x9e3779b1) ^ Math.imul(seed + 1, 0x85ebca6b)) >>> 0);
+}
+
 function seedState(seed: number): Uint32Array {
   let x = seed >>> 0;
   return Uint32Array.from({ length: 4 }, () => {

@@ -1,0 +1,67 @@
+/**
+ * Pictures at the image tower's own scale, for stages that need no labels: squares cut from frames at random places (a
+ * frame smaller than the tower's input is enlarged to it), and generated surfaces. Flipped and turned, unless a part has a way up.
+ */
+import type { ModelConfig, RgbImage } from "@kenpin/clip";
+import { type Random, randomAt } from "@kenpin/stats";
+import { picturesOf, type Stored, toStored } from "./batch.ts";
+import type { Planes } from "./defect.ts";
+import { shuffledEpochs } from "./epochs.ts";
+import type { Field } from "./field.ts";
+
+export type ViewSource = { config: ModelConfig; frames: readonly RgbImage[]; surfaces: readonly Stored[]; turn: boolean; seed: number };
+type View = Pick<Stored, "rgb" | "mask">;
+
+/** Views are drawn from frames and surfaces by turns where there are both. */
+export function viewStream({ config, frames, surfaces, turn, seed }: ViewSource) {
+  const side = config.image.size;
+  const frameAt = shuffledEpochs(frames.length, seed);
+  const surfaceAt = shuffledEpochs(surfaces.length, seed + 1);
+  const viewAt = (place: number, random: Random): View => {
+    const [half, odd] = [Math.floor(place / 2), place % 2 === 1];
+    if (frames.length > 0 && (odd || surfaces.length === 0)) {
+      return cutView(frames[frameAt(surfaces.length === 0 ? place : half)] as RgbImage, side, random);
+    }
+    return surfaces[surfaceAt(frames.length === 0 ? place : half)] as Stored;
+  };
+  /** `count` views of one draw: [count, 3, S, S] and the stream that drew them, to draw masks from. */
+  return (draw: number, count: number) => {
+    const random = randomAt(seed, draw);
+    const views = Array.from({ length: count }, (_, i) => viewAt(draw * count + i, random));
+    const { pixelValues } = picturesOf(views, config, random, { upright: turn ? 0 : count });
+    return { pixelValues, random };
+  };
+}
+
+function cutView(frame: RgbImage, side: number, random: Random): View {
+  const fits = Math.min(frame.width, frame.height) >= side;
+  return toStored(cutSquare(fits ? frame : enlarge(frame, side), side, random), new Float32Array(side * side));
+}
+
+/** A square of `side` pixels from a random place of the frame, in [0, 1]. */
+export function cutSquare({ width, height, data }: RgbImage, side: number, random: Random): Planes {
+  const [left, top] = [random.int(width - side + 1), random.int(height - side + 1)];
+  const plane = (channel: number): Field => {
+    const out = new Float32Array(side * side);
+    for (let p = 0; p < out.length; p++) {
+      const at = (top + Math.floor(p / side)) * width + left + (p % side);
+      out[p] = (data[at * 3 + channel] as number) / 255;
+    }
+    return out;
+  };
+  return { side, rgb: [plane(0), plane(1), plane(2)] };
+}
+
+/** To a shortest side of `side`, by the nearest pixel: the tower should see the sensor's own noise, not a smoothed one. */
+function enlarge({ width, height, data }: RgbImage, side: number): RgbImage {
+  const scale = side / Math.min(width, height);
+  const [w, h] = [Math.max(side, Math.round(width * scale)), Math.max(side, Math.round(height * scale))];
+  const out = new Uint8Array(w * h * 3);
+  for (let y = 0; y < h; y++) {
+    for (let x = 0; x < w; x++) {
+      const from = (Math.min(height - 1, Math.floor(y / scale)) * width + Math.min(width - 1, Math.floor(x / scale))) * 3;
+      out.set(data.subarray(from, from + 3), (y * w + x) * 3);
+    }
+  }
+  return { width: w, height: h, data: out };
+}
