@@ -8,9 +8,10 @@
 import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
 import { loadBackend, type Tensor, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower } from "./image-tower.ts";
-import { hasDecay, Lamb, PLAIN_RATE } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, patchLogits, weightedCrossEntropy } from "./losses.ts";
+import { createOptimizer } from "./optimizer.ts";
+import { hasDecay, PLAIN_RATE } from "./parameter-groups.ts";
 import { type Budget, runSteps, type StepFigures } from "./steps.ts";
 import { createTextTower } from "./text-tower.ts";
 import { toTensors, toWeights } from "./weights.ts";
@@ -45,7 +46,7 @@ export async function trainContrastive(options: ContrastiveOptions): Promise<Con
   const weights = toWeights(tf, options.tensors);
   const towers = { image: createImageTower(tf, options.config), text: createTextTower(tf, options.config) };
   weights.set(PATCH_BIAS, tf.variable(tf.scalar(PATCH_BIAS_START)));
-  const optimizer = new Lamb(tf, weights, {}, (name) => rateShare(name, weights.get(name)?.shape ?? []));
+  const optimizer = createOptimizer(tf, weights, { name: "lamb" }, (name) => rateShare(name, weights.get(name)?.shape ?? []));
   const figures = await runSteps({ tf, weights, optimizer }, options, {
     nextBatch: options.nextBatch,
     loss: (batch) => batchLoss(tf, weights, towers, options, batch),

@@ -3,9 +3,10 @@
  * The budget is time, so the schedule follows the share of it that has passed, whatever this machine's speed.
  */
 import type { Tensor, Tf } from "./backend.ts";
-import { cosineRate, type Lamb } from "./lamb.ts";
 import type { Weights } from "./layers.ts";
 import { trainStep } from "./objective.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { cosineRate } from "./schedule.ts";
 
 type StepReport = { step: number; steps: number; loss: number; gradientNorm: number; imagesPerSecond: number; secondsLeft: number };
 export type Budget = { seconds: number; rate: number; warmup: number; onStep: (report: StepReport) => void };
@@ -15,7 +16,7 @@ export type StepFigures = { steps: number; samplesSeen: number; seconds: number;
 const SETTLING_STEPS = 5;
 
 export async function runSteps<B extends { size: number }>(
-  { tf, weights, optimizer }: { tf: Tf; weights: Weights; optimizer: Lamb },
+  { tf, weights, optimizer }: { tf: Tf; weights: Weights; optimizer: Optimizer },
   { seconds, rate, warmup, onStep }: Budget,
   { nextBatch, loss, after }: { nextBatch: () => B | Promise<B>; loss: (batch: B) => Tensor; after?: (step: number) => void },
 ): Promise<StepFigures> {

@@ -9,9 +9,10 @@
 import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
 import { loadBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower, type ImageTower } from "./image-tower.ts";
-import { hasDecay, Lamb, PLAIN_RATE } from "./lamb.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, meanOfTop, patchLogits, weightedCrossEntropy } from "./losses.ts";
+import { createOptimizer } from "./optimizer.ts";
+import { hasDecay, PLAIN_RATE } from "./parameter-groups.ts";
 import { type Budget, runSteps, type StepFigures } from "./steps.ts";
 import { createTextTower } from "./text-tower.ts";
 import { toTensors, toWeights } from "./weights.ts";
@@ -64,7 +65,7 @@ export async function trainTune(options: TuneOptions): Promise<TuneFigures> {
   const textTower = createTextTower(tf, config);
   const embed = captionEmbedder(tf, (texts) => textTower(weights, texts.map(options.tokenizer.encode)));
   const wordEmbeds = tf.keep(embed([...words.good, ...words.bad]));
-  const optimizer = new Lamb(tf, weights, {}, rateShare(weights, config.image.depth));
+  const optimizer = createOptimizer(tf, weights, { name: "lamb" }, rateShare(weights, config.image.depth));
   const parts: LossParts = { tf, weights, imageTower, wordEmbeds, words, embed, options };
   weights.get(BIAS)?.assign(tf.scalar(startingBias(parts, await options.nextBatch())) as never);
   const figures = await runSteps({ tf, weights, optimizer }, options, {
