@@ -1,41 +1,34 @@
 /**
- * What one training step asks of the model, and the step itself: forward, loss, gradients, the optimizer's update.
- * A non-finite loss or gradient is skipped and counted, never applied; the logit scale is clamped to ln 100 after each step.
+ * What one training step asks of the model: the loss of a batch and its gradients.
+ * The plain way is automatic differentiation of a loss function; the gradient cache is another with the same result.
  */
 import type { Scalar } from "@tensorflow/tfjs-core";
 import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
-import { globalNorm, type Optimizer } from "./optimizer.ts";
 
-/** exp(logit_scale) never passes 100 (Radford et al. 2021, section 2.5). */
-const LOGIT_SCALE_LIMIT = Math.log(100);
+/** `parts` are scalars for the log, e.g. `contrast`. All tensors are the caller's to dispose. */
+export type LossAndGradients = { loss: Tensor; gradients: Map<string, Tensor>; parts?: Record<string, Tensor> };
+export type Objective<B> = (batch: B) => LossAndGradients;
 
-export type StepResult = { loss: number; gradientNorm: number; skipped: boolean };
-
-export function trainStep(tf: Tf, weights: Weights, optimizer: Optimizer, rate: number, loss: () => Tensor): StepResult {
-  const trained = [...weights.values()].filter((variable) => variable.trainable);
-  const { value, grads } = tf.variableGrads(loss as () => Scalar, trained);
-  const lossValue = value.dataSync()[0] as number;
-  const gradients = new Map<string, Tensor>();
-  for (const [name, variable] of weights) {
-    const gradient = grads[variable.name];
-    if (gradient) gradients.set(name, gradient);
-  }
-  const gradientNorm = Number.isFinite(lossValue) ? readNorm(tf, gradients) : Number.NaN;
-  if (Number.isFinite(gradientNorm)) optimizer.step(weights, gradients, { rate, norm: gradientNorm });
-  tf.dispose([value, ...Object.values(grads)]);
-  clampLogitScale(tf, weights);
-  return { loss: lossValue, gradientNorm, skipped: !Number.isFinite(gradientNorm) };
-}
-
-function readNorm(tf: Tf, gradients: ReadonlyMap<string, Tensor>): number {
-  const norm = globalNorm(tf, gradients);
-  const value = norm.dataSync()[0] as number;
-  norm.dispose();
-  return value;
-}
-
-function clampLogitScale(tf: Tf, weights: Weights): void {
-  const scale = weights.get("logit_scale");
-  if (scale?.trainable) tf.tidy(() => scale.assign(tf.minimum(scale, LOGIT_SCALE_LIMIT)));
+export function gradientsOf<B>(
+  tf: Tf,
+  weights: Weights,
+  lossOf: (batch: B) => Tensor | { loss: Tensor; parts: Record<string, Tensor> },
+): Objective<B> {
+  return (batch) => {
+    const trained = [...weights.values()].filter((variable) => variable.trainable);
+    const parts: Record<string, Tensor> = {};
+    const { value, grads } = tf.variableGrads(() => {
+      const made = lossOf(batch);
+      if (!("parts" in made)) return made as Scalar;
+      for (const [name, part] of Object.entries(made.parts)) parts[name] = tf.keep(tf.clone(part));
+      return made.loss as Scalar;
+    }, trained);
+    const gradients = new Map<string, Tensor>();
+    for (const [name, variable] of weights) {
+      const gradient = grads[variable.name];
+      if (gradient) gradients.set(name, gradient);
+    }
+    return { loss: value, gradients, parts };
+  };
 }
