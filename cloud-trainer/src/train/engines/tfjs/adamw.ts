@@ -1,11 +1,11 @@
 /**
- * AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101) as torch.optim.AdamW has it, with a clip by the global norm before.
+ * AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101) as torch.optim.AdamW has it, after the clip by the global norm (optimizer.ts).
  *
  *   w ← w·(1 − η·λ)      m ← β1·m + (1 − β1)·g      v ← β2·v + (1 − β2)·g²
  *   w ← w − η · (m / (1 − β1ᵗ)) / (√(v / (1 − β2ᵗ)) + ε)
  */
-import type { Tensor, Tf } from "./backend.ts";
-import type { Slot } from "./lamb.ts";
+import type { Tf } from "./backend.ts";
+import { type FlatState, moments, type Pack, quotient, type StepInput, shrunk } from "./moments.ts";
 
 export type AdamWOptions = { name: "adamw"; beta1: number; beta2: number; eps: number; weightDecay: number; clipNorm: number | null };
 
@@ -14,16 +14,13 @@ export const ADAMW_DEFAULTS: AdamWOptions = { name: "adamw", beta1: 0.9, beta2: 
 export function adamWUpdate(
   tf: Tf,
   options: AdamWOptions,
-  slots: readonly (Slot & { g: Tensor })[],
-  at: { step: number; rate: number },
-): void {
-  const { beta1, beta2, eps } = options;
-  const [c1, c2] = [1 - beta1 ** at.step, 1 - beta2 ** at.step];
-  for (const { w, m, v, g, decay, share } of slots) {
-    const rate = at.rate * share;
-    m.assign(tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1)));
-    v.assign(tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2)));
-    const u = tf.div(tf.div(m, c1), tf.add(tf.sqrt(tf.div(v, c2)), eps));
-    w.assign(tf.sub(tf.mul(w, 1 - rate * decay), tf.mul(u, rate)) as never);
-  }
+  { decay, share }: Pack,
+  before: FlatState,
+  { step, rate, g }: StepInput,
+): FlatState {
+  const { m, v } = moments(tf, options, before, g);
+  const { u, a } = quotient(tf, options, { m, v }, step);
+  const ownRate = tf.mul(share, rate);
+  const w = decay > 0 ? shrunk(tf, before.w, tf.mul(ownRate, decay)) : before.w;
+  return { w: tf.sub(w, tf.mul(u, tf.mul(ownRate, a))), m, v };
 }

@@ -1,13 +1,14 @@
 /**
  * LAMB (You et al. 2019, arXiv 1904.00962) with the switches of timm 1.0.31's Lamb: gradients first clipped by their global
- * norm, moments with bias correction, weight decay inside the update before the trust ratio, and no trust ratio for
+ * norm (optimizer.ts), moments with bias correction, weight decay inside the update before the trust ratio, and no trust ratio for
  * parameters without decay.
  *
  *   m ← β1·m + (1 − β1)·g      v ← β2·v + (1 − β2)·g²
  *   u = (m / (1 − β1ᵗ)) / (√(v / (1 − β2ᵗ)) + ε) + λ·w
  *   w ← w − η · r · u          r = ‖w‖ / ‖u‖, or 1 where λ = 0 or a norm is 0
  */
-import type { Tensor, Tf, Variable } from "./backend.ts";
+import type { Tensor, Tensor2D, Tf } from "./backend.ts";
+import { type FlatState, moments, type Pack, quotient, type StepInput, shrunk } from "./moments.ts";
 
 export type LambOptions = {
   name: "lamb";
@@ -51,47 +52,38 @@ export const LAMB_DEFAULTS: LambOptions = {
   correctedDecayPeak: null,
 };
 
-/** One group of parameters that share rate and decay; `g` is already clipped. */
-export type Slot = { w: Variable; m: Variable; v: Variable; decay: number; share: number };
-
-export function lambUpdate(
-  tf: Tf,
-  options: LambOptions,
-  slots: readonly (Slot & { g: Tensor })[],
-  at: { step: number; rate: number },
-): void {
-  const updates = slots.map((slot) => ({ slot, u: direction(tf, options, slot, at.step) }));
-  const { decay = 0, share = 1 } = slots[0] ?? {};
-  const rate = at.rate * share;
-  if (decay > 0 && options.decoupledDecay) {
-    const shrink = 1 - (options.correctedDecayPeak === null ? rate : rate ** 2 / options.correctedDecayPeak) * decay;
-    for (const { slot } of updates) slot.w.assign(tf.mul(slot.w, shrink) as never);
-  }
-  const whole = updates.map(({ slot, u }) => ({ slot, u: decay > 0 && !options.decoupledDecay ? tf.add(u, tf.mul(slot.w, decay)) : u }));
+export function lambUpdate(tf: Tf, options: LambOptions, pack: Pack, before: FlatState, { step, rate, g }: StepInput): FlatState {
+  const { decay, share, layout } = pack;
+  const { m, v } = moments(tf, options, before, g);
+  const { u: plain, a: averaged } = quotient(tf, options, { m, v }, options.biasCorrection ? step : null);
+  // u is kept without its factor a, which joins the rate at the end
+  const a = options.gradAveraging ? averaged : averaged / (1 - options.beta1);
+  let [w, u] = [before.w, options.caution ? cautious(tf, pack, plain, g) : plain];
+  const ownRate = tf.mul(share, rate);
+  if (decay > 0 && options.decoupledDecay) w = shrunk(tf, w, tf.mul(decayRate(tf, ownRate, options.correctedDecayPeak), decay));
+  else if (decay > 0) u = tf.add(u, tf.mul(w, decay / a));
   const adapted = decay > 0 || options.alwaysAdapt;
-  const shared = adapted && options.trustScope === "group" ? trustRatio(tf, options, whole) : null;
-  for (const one of whole) {
-    const ratio = adapted ? (shared ?? trustRatio(tf, options, [one])) : null;
-    one.slot.w.assign(tf.sub(one.slot.w, tf.mul(one.u, ratio ? tf.mul(ratio, rate) : rate)) as never);
-  }
+  const factor = tf.mul(ownRate, adapted ? tf.mul(layout.spread(trustRatio(tf, layout, { w, u, a }, options.trustClip)), a) : a);
+  return { w: tf.sub(w, tf.mul(u, factor)), m, v };
 }
 
-function direction(tf: Tf, options: LambOptions, { m, v, g }: Slot & { g: Tensor }, step: number): Tensor {
-  const { beta1, beta2, eps, biasCorrection, gradAveraging, caution } = options;
-  m.assign(tf.add(tf.mul(m, beta1), tf.mul(g, gradAveraging ? 1 - beta1 : 1)));
-  v.assign(tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2)));
-  const [c1, c2] = biasCorrection ? [1 - beta1 ** step, 1 - beta2 ** step] : [1, 1];
-  const u = tf.div(tf.div(m, c1), tf.add(tf.sqrt(tf.div(v, c2)), eps));
-  if (!caution) return u;
-  const agrees = tf.cast(tf.greater(tf.mul(u, g), 0), "float32");
-  return tf.mul(u, tf.div(agrees, tf.maximum(tf.mean(agrees), 1e-3)));
+function decayRate(tf: Tf, rate: Tensor, peak: number | null): Tensor {
+  return peak === null ? rate : tf.div(tf.square(rate), peak);
 }
 
-/** ‖w‖ / ‖u‖, 1 where either is 0; on the device, so that no step waits for a number to come back. */
-function trustRatio(tf: Tf, { trustClip }: LambOptions, parts: readonly { slot: Slot; u: Tensor }[]): Tensor {
-  const norm = (tensors: Tensor[]) => tf.sqrt(tf.addN(tensors.map((t) => tf.sum(tf.square(t)))));
-  const [wNorm, uNorm] = [norm(parts.map(({ slot }) => slot.w)), norm(parts.map(({ u }) => u))];
+/** Where the update agrees with the gradient, made larger by the share of each tensor that was left out. */
+function cautious(tf: Tf, { tensors }: Pack, u: Tensor2D, g: Tensor2D): Tensor2D {
+  const agrees = tf.cast(tf.greater(tf.mul(u, g), 0), "float32") as Tensor2D;
+  const sizes = tf.tensor2d(tensors.parts.map(({ shape }) => [shape.reduce((product, n) => product * n, 1)]));
+  const means = tf.maximum(tf.div(tf.transpose(tensors.sums(agrees)), sizes), 1e-3) as Tensor2D;
+  return tf.mul(u, tf.mul(agrees, tensors.spread(tf.reciprocal(means))));
+}
+
+/** ‖w‖ / ‖a·u‖ of each segment, 1 where either is 0, [S, 1]; on the device, so that no step waits for a number to come back. */
+function trustRatio(tf: Tf, layout: Pack["layout"], { w, u, a }: { w: Tensor2D; u: Tensor2D; a: number }, trustClip: boolean): Tensor2D {
+  const squares = tf.stack([layout.sums(tf.square(w)), layout.sums(tf.square(u))]);
+  const [wNorm, uNorm] = tf.unstack(tf.sqrt(squares)) as [Tensor2D, Tensor2D];
   const usable = tf.logicalAnd(tf.greater(wNorm, 0), tf.greater(uNorm, 0));
-  const ratio = tf.where(usable, tf.div(wNorm, tf.maximum(uNorm, 1e-30)), tf.onesLike(wNorm));
-  return trustClip ? tf.minimum(ratio, 1) : ratio;
+  const ratio = tf.where(usable, tf.div(wNorm, tf.mul(tf.maximum(uNorm, 1e-30), a)), tf.onesLike(wNorm));
+  return tf.transpose(trustClip ? tf.minimum(ratio, 1) : ratio) as Tensor2D;
 }

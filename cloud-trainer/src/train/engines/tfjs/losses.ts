@@ -13,14 +13,37 @@ export function contrastiveLoss(
   tf: Tf,
   image: Tensor2D,
   text: Tensor2D,
-  { scale, positive, blocked }: { scale: Tensor; positive: Tensor2D; blocked: Tensor2D },
+  { scale, positive, blocked }: { scale: Tensor; positive: Tensor2D; blocked?: Tensor2D },
 ): Tensor {
-  const logits = tf.sub(tf.mul(tf.matMul(image, text, false, true), scale), tf.mul(blocked, 1e4)) as Tensor2D;
+  const cosines = tf.mul(tf.matMul(image, text, false, true), scale) as Tensor2D;
+  const logits = blocked ? (tf.sub(cosines, tf.mul(blocked, 1e4)) as Tensor2D) : cosines;
   const oneWay = (scores: Tensor2D, target: Tensor2D) => {
     const share = tf.div(target, tf.maximum(tf.sum(target, 1, true), 1));
     return tf.neg(tf.mean(tf.sum(tf.mul(tf.logSoftmax(scores), share), 1)));
   };
   return tf.mul(tf.add(oneWay(logits, positive), oneWay(tf.transpose(logits) as Tensor2D, tf.transpose(positive) as Tensor2D)), 0.5);
+}
+
+/** The same where image i belongs to text i alone, as open_clip's ClipLoss. */
+export function clipLoss(tf: Tf, image: Tensor2D, text: Tensor2D, scale: Tensor): Tensor {
+  return contrastiveLoss(tf, image, text, { scale, positive: tf.eye(image.shape[0]) });
+}
+
+/**
+ * SigLIP's loss (Zhai et al. 2023, arXiv 2303.15343, algorithm 1): every pair is a yes-or-no question of its own,
+ *   (1 / B) Σ log(1 + e^(−y·z))      z = scale · cos + bias      y = 1 for positive pairs, −1 for the others.
+ * Blocked pairs are left out. Without relations image i belongs to text i alone, as in open_clip's SigLipLoss.
+ */
+export function sigmoidLoss(
+  tf: Tf,
+  image: Tensor2D,
+  text: Tensor2D,
+  { scale, bias, positive, blocked }: { scale: Tensor; bias: Tensor; positive?: Tensor2D; blocked?: Tensor2D },
+): Tensor {
+  const z = tf.add(tf.mul(tf.matMul(image, text, false, true), scale), bias);
+  // log(1 + e^(−yz)) = log(1 + e^z) − [y = 1]·z
+  const pairs = tf.sub(tf.softplus(z), tf.mul(positive ?? tf.eye(image.shape[0]), z));
+  return tf.div(tf.sum(blocked ? tf.mul(pairs, tf.sub(1, blocked)) : pairs), image.shape[0]);
 }
 
 /** Patch logit: scale · (cos to the bad direction − cos to the good one). [M, D] → [M]. */

@@ -7,9 +7,11 @@
 import type { Tensor as PlainTensor } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
 import { ADAMW_DEFAULTS, type AdamWOptions, adamWUpdate } from "./adamw.ts";
-import type { Tensor, Tf, Variable } from "./backend.ts";
-import { LAMB_DEFAULTS, type LambOptions, lambUpdate, type Slot } from "./lamb.ts";
-import type { Weights } from "./layers.ts";
+import type { Tensor, Tensor2D, Tf } from "./backend.ts";
+import { createFlatLayout, type FlatLayout, type FlatPart, packSegments } from "./flat-layout.ts";
+import { LAMB_DEFAULTS, type LambOptions, lambUpdate } from "./lamb.ts";
+import { type Weights, weight } from "./layers.ts";
+import type { Pack } from "./moments.ts";
 import { hasDecay, type Tower, towerOf } from "./parameter-groups.ts";
 
 export type OptimizerOptions = ({ name: "lamb" } & Partial<LambOptions>) | ({ name: "adamw" } & Partial<AdamWOptions>);
@@ -24,61 +26,134 @@ export type Optimizer = {
   dispose: () => void;
 };
 
+/** Packs of at most so many numbers: large enough that calls cost nothing, small enough that no update needs much memory. */
+const PACK_LIMIT = 2 ** 22;
+
 /** `share` gives a parameter its own share of the rate: towers and layer decay. */
 export function createOptimizer(tf: Tf, weights: Weights, options: OptimizerOptions, share: (name: string) => number = () => 1): Optimizer {
   const full = options.name === "lamb" ? { ...LAMB_DEFAULTS, ...options } : { ...ADAMW_DEFAULTS, ...options };
-  const slots = new Map<string, Slot>();
-  for (const [name, w] of weights) {
-    if (!w.trainable) continue;
-    const zeros = () => tf.variable(tf.zeros(w.shape), false);
-    const decay = hasDecay(name, w.shape) ? full.weightDecay : 0;
-    slots.set(name, { w, m: zeros(), v: zeros(), decay, share: share(name) });
+  const parameters = new Map<string, Parameter>();
+  for (const [name, { trainable, shape }] of weights) {
+    if (!trainable) continue;
+    const decay = hasDecay(name, shape) ? full.weightDecay : 0;
+    const own = share(name);
+    const segment = full.name === "lamb" && full.trustScope === "group" ? `${towerOf(name)} ${own} ${decay}` : name;
+    parameters.set(name, { name, shape, decay, share: own, segment });
   }
-  const groups = Map.groupBy(slots, ([name, { decay, share: own }]) => `${towerOf(name)} ${own} ${decay}`);
+  let packs: MovingPack[] = [];
   let step = 0;
+  const saved = () =>
+    new Map(packs.flatMap(({ moments: { m, v }, pack }) => [...named(pack.layout.split(m), "m."), ...named(pack.layout.split(v), "v.")]));
+  const repack = (held: (name: string) => boolean) => {
+    tf.tidy(() => {
+      const before = saved();
+      for (const one of packs) disposePack(tf, one);
+      packs = makePacks(tf, parameters, held, (key, shape) => before.get(key) ?? tf.zeros([...shape]));
+    });
+  };
+  repack(() => true);
   return {
-    step: (_weights, gradients, { rate, norm }) => {
+    step: (now, gradients, { rate, norm }) => {
+      if (packs.some(({ pack, active }) => pack.layout.parts.some(({ name }) => gradients.has(name) !== active)))
+        repack((name) => gradients.has(name));
       step++;
       const shrink = full.clipNorm === null ? 1 : 1 / Math.max(1, norm / full.clipNorm);
-      for (const members of groups.values()) {
-        tf.tidy(() => {
-          const active = members.flatMap(([name, slot]) => {
-            const gradient = gradients.get(name);
-            return gradient ? [{ ...slot, g: shrink < 1 ? tf.mul(gradient, shrink) : gradient }] : [];
-          });
-          if (full.name === "lamb") lambUpdate(tf, full, active, { step, rate });
-          else adamWUpdate(tf, full, active, { step, rate });
-        });
-      }
+      for (const one of packs) if (one.active) movePack(tf, full, one, { weights: now, gradients, shrink, step, rate });
     },
     state: () => {
       const state = new Map<string, PlainTensor>([["step", { shape: [], data: Float32Array.of(step) }]]);
-      for (const [name, { m, v }] of slots) {
-        state.set(`m.${name}`, plain(m));
-        state.set(`v.${name}`, plain(v));
-      }
+      tf.tidy(() => {
+        for (const [key, tensor] of saved()) state.set(key, plain(tensor));
+      });
       return state;
     },
     load: (state) => {
-      for (const [name, { m, v }] of slots) {
-        restore(tf, m, state, `m.${name}`);
-        restore(tf, v, state, `v.${name}`);
-      }
-      step = stateOf(state, "step", []).data[0] as number;
+      const loaded = stateOf(state, "step", []).data[0] as number;
+      tf.tidy(() => {
+        const next = makePacks(
+          tf,
+          parameters,
+          () => true,
+          (key, shape) => tf.tensor(stateOf(state, key, shape).data, [...shape]),
+        );
+        for (const one of packs) disposePack(tf, one);
+        packs = next;
+      });
+      step = loaded;
     },
     dispose: () => {
-      for (const { m, v } of slots.values()) tf.dispose([m, v]);
+      for (const one of packs) disposePack(tf, one);
+      packs = [];
     },
   };
 }
 
-function plain(variable: Variable): PlainTensor {
-  return { shape: variable.shape, data: Float32Array.from(variable.dataSync() as Float32Array) };
+type Parameter = FlatPart & { decay: number; share: number };
+/** `active`: its parameters had gradients in the last step. */
+type MovingPack = { pack: Pack; moments: { m: Tensor2D; v: Tensor2D }; active: boolean };
+
+type Movement = { weights: Weights; gradients: ReadonlyMap<string, Tensor>; shrink: number; step: number; rate: number };
+
+/** A pack's parameters share decay, and whether they have gradients: one without a gradient stays where it is. */
+function makePacks(
+  tf: Tf,
+  parameters: ReadonlyMap<string, Parameter>,
+  held: (name: string) => boolean,
+  momentOf: (key: string, shape: readonly number[]) => Tensor,
+): MovingPack[] {
+  const kinds = Map.groupBy(parameters.values(), ({ name, decay }) => `${held(name)} ${decay}`);
+  return [...kinds.values()].flatMap((kind) =>
+    packSegments(kind, PACK_LIMIT).map((parts) => {
+      const layout = createFlatLayout(tf, parts);
+      const tensors = createFlatLayout(
+        tf,
+        parts.map((part) => ({ ...part, segment: part.name })),
+      );
+      const first = parts[0] as Parameter;
+      const join = (prefix: string) => tf.keep(layout.join((name) => momentOf(`${prefix}${name}`, parameters.get(name)?.shape ?? [])));
+      const pack = { layout, tensors, decay: first.decay, share: sharesOf(tf, tensors, parts) };
+      return { pack, moments: { m: join("m."), v: join("v.") }, active: held(first.name) };
+    }),
+  );
+}
+/** The shares of a pack's parameters: one number where they are equal, else one a row. */
+function sharesOf(tf: Tf, tensors: FlatLayout, parameters: readonly Parameter[]): number | Tensor2D {
+  const shares = parameters.map(({ share }) => share);
+  if (new Set(shares).size === 1) return shares[0] as number;
+  return tf.keep(tensors.spread(tf.tensor2d(shares, [shares.length, 1])));
 }
 
-function restore(tf: Tf, variable: Variable, state: ReadonlyMap<string, PlainTensor>, key: string): void {
-  const { shape, data } = stateOf(state, key, variable.shape);
-  tf.tidy(() => variable.assign(tf.tensor(data, shape)));
+function movePack(
+  tf: Tf,
+  options: LambOptions | AdamWOptions,
+  moving: MovingPack,
+  { weights, gradients, shrink, step, rate }: Movement,
+): void {
+  const { pack } = moving;
+  tf.tidy(() => {
+    const joined = pack.layout.join((name) => gradients.get(name) as Tensor);
+    const input = { step, rate, g: shrink < 1 ? (tf.mul(joined, shrink) as Tensor2D) : joined };
+    const before = { ...moving.moments, w: pack.layout.join((name) => weight(weights, name)) };
+    const after = options.name === "lamb" ? lambUpdate(tf, options, pack, before, input) : adamWUpdate(tf, options, pack, before, input);
+    for (const [name, value] of pack.layout.split(after.w)) weight(weights, name).assign(value as never);
+    tf.dispose([before.m, before.v]);
+    moving.moments = { m: tf.keep(after.m), v: tf.keep(after.v) };
+  });
+}
+
+function disposePack(tf: Tf, { pack, moments }: MovingPack): void {
+  pack.layout.dispose();
+  pack.tensors.dispose();
+  tf.dispose([moments.m, moments.v]);
+  if (typeof pack.share !== "number") pack.share.dispose();
+}
+
+function named(tensors: ReadonlyMap<string, Tensor>, prefix: string): [string, Tensor][] {
+  return [...tensors].map(([name, tensor]) => [`${prefix}${name}`, tensor]);
+}
+
+function plain(tensor: Tensor): PlainTensor {
+  return { shape: tensor.shape, data: Float32Array.from(tensor.dataSync() as Float32Array) };
 }
 
 function stateOf(state: ReadonlyMap<string, PlainTensor>, key: string, shape: readonly number[]): PlainTensor {
