@@ -1,9 +1,10 @@
 /**
  * `kenpin`: the trainer's and the hub's command line. One file a command under commands/; an error is one line, exit code 1.
  */
-import { errorLine } from "@kenpin/schema";
+import { errorLine, KenpinError } from "@kenpin/schema";
 import { Command } from "commander";
 import { baselineCommand } from "./commands/baseline.ts";
+import { dataCommand } from "./commands/data.ts";
 import { embedCommand } from "./commands/embed.ts";
 import { exportCommand } from "./commands/export.ts";
 import { generateCommand } from "./commands/generate.ts";
@@ -13,8 +14,8 @@ import { pullCommand } from "./commands/pull.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
-import { trainBaseCommand } from "./commands/train-base.ts";
 import { tuneCommand } from "./commands/tune.ts";
+import { RECYCLE } from "./train/run-folder.ts";
 
 const program = new Command("kenpin")
   .description("Visual inspection from words: trainer, hub and model tools")
@@ -25,12 +26,12 @@ const program = new Command("kenpin")
   .addCommand(exportCommand())
   .addCommand(embedCommand())
   .addCommand(inspectCommand())
+  .addCommand(dataCommand())
   .addCommand(serveCommand())
   .addCommand(stageCommand())
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
   .addCommand(scoreCommand())
-  .addCommand(trainBaseCommand())
   .addCommand(tuneCommand());
 
 // A command that a hub started ends with it, however the hub ended.
@@ -43,5 +44,5 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`kenpin: ${errorLine(error)}\n`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof KenpinError && error.code === RECYCLE.error ? RECYCLE.exitCode : 1;
 }

@@ -1,125 +1,110 @@
 /**
- * Retraining, from end to end: a site's labelled frames → tuned weights → bundle files → judged on held-out frames.
+ * Retraining, from end to end: a site's labelled frames → all four stages of the recipe → student or teacher, whichever the
+ * gate lets through → bundle files → judged on held-out frames.
  * Runs in a process of its own (`kenpin tune --run FOLDER`), which holds no key and reaches no network; see tune-job.ts for
- * what lies in the run folder. Stages know nothing of one another; this file joins them.
+ * what lies in the run folder. Stages know nothing of one another; recipe/ and this file join them.
  */
 import { createHash } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createTokenizer } from "@kenpin/clip";
-import { KenpinError, type RunProgress } from "@kenpin/schema";
+import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
 import { judgeHeldOut } from "./evaluate/held-out.ts";
+import { passGate } from "./evaluate/student-gate.ts";
 import { readJsonFile } from "./json-file.ts";
-import { surfacePool } from "./samples/batch.ts";
+import { readRecipe } from "./recipe/recipe-file.ts";
+import { runRecipe, type StageDone } from "./recipe/run.ts";
+import { counting } from "./recipe/stage-context.ts";
 import { holdOut, readLabelled } from "./samples/labelled.ts";
 import { goldenPictures } from "./samples/pictures.ts";
-import { needBothLabels, tuneBatches } from "./samples/tune-batch.ts";
-import { trainTune } from "./train/engines/tfjs/tune.ts";
+import { needBothLabels } from "./samples/tune-batch.ts";
 import { TuneJob, TuneResult } from "./tune-job.ts";
-import { preprocessOf, readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
 
-/** The recipe of this stage; its digest is part of the bundle's lineage. */
-const RECIPE = {
-  stage: "tune",
-  optimizer: "lamb",
-  rate: 0.01,
-  warmup: 10,
-  sizes: { crops: 16, replay: 8, frames: 6 },
-  replaySurfaces: 1500,
-};
+const RECIPE = join(import.meta.dirname, "../recipes/retrain.yaml");
 
 export async function tune(runDir: string, tell: (progress: RunProgress) => void, note: (line: string) => void): Promise<void> {
   const job = await readJsonFile(TuneJob, join(runDir, "job.json"));
-  const parent = await readWeightsFolder(job.parentModel);
-  const { config } = parent;
-  const say = (stage: string, step: number, steps: number) =>
-    tell({ stage, step, steps, loss: null, imagesPerSecond: null, secondsLeft: null });
+  const say = (stage: string, step: number, steps: number) => tell(counting(stage, step, steps));
 
   say("reading the labelled frames", 0, job.samples.length);
   const frames = await readLabelled(job.samples, note);
   const { learn, judge } = holdOut(frames);
   needBothLabels(learn);
-  const replay = surfacePool(job.seed, config.image.size, RECIPE.replaySurfaces, (done) =>
-    say("making surfaces to replay", done, RECIPE.replaySurfaces),
-  );
-  const nextBatch = tuneBatches({
-    config,
-    preprocess: preprocessOf(parent),
-    frames: learn,
-    replay,
-    sizes: RECIPE.sizes,
-    seed: job.seed,
-  });
-
-  const metrics: string[] = [];
-  const { tensors, textBias, backend, ...figures } = await trainTune({
-    config,
-    tensors: parent.tensors,
-    tokenizer: createTokenizer(config.text),
-    nextBatch,
-    words: job.words,
-    scoring: parent.scoring,
-    rate: RECIPE.rate,
-    warmup: RECIPE.warmup,
-    seconds: job.budgetSeconds,
-    onStep: (report) => {
-      const { gradientNorm: _, ...progress } = report;
-      metrics.push(JSON.stringify(report));
-      tell({ stage: "training", ...progress });
-    },
-  });
-  if (figures.skipped === figures.steps) {
-    throw new KenpinError("training-diverged", "no step of the training had a finite loss; nothing was made of it");
-  }
-  await writeFile(join(runDir, "metrics.jsonl"), `${metrics.join("\n")}\n`);
-
-  const modelDir = join(runDir, "model");
-  const recipe = digest(JSON.stringify({ ...RECIPE, seed: job.seed, budgetSeconds: job.budgetSeconds, words: job.words, config }));
+  const recipe = await recipeFor(job);
   const data = { name: "labelled frames", sha256: digest(frames.map(({ sha256 }) => sha256).sort()), images: frames.length };
-  await writeWeightsFolder(modelDir, {
-    ...parent,
-    tensors,
-    // The bias was learned with the frames' own loss, so it is measured against 0, not against references.
-    scoring: { ...parent.scoring, textScale: 1, textBias, bankWeight: TUNED_BANK_WEIGHT, recentreText: false },
-    thresholds: { ...parent.thresholds, chosenBy: `trained on ${learn.length} labelled frames; undecided between 0.35 and 0.65` },
-    card: {
-      ...parent.card,
-      name: `${config.name}, run ${job.run}`,
-      provenance: [
-        {
-          name: `${config.name}, run ${job.run}`,
-          licence: "the site's own",
-          source: `tuned on ${learn.length} frames labelled at the site`,
-        },
-        ...parent.card.provenance,
-      ],
-      recipe: RECIPE,
-      figures,
-    },
+  const { stages } = await runRecipe({
+    recipe,
+    dir: join(runDir, "training"),
+    siteFrames: { frames: learn.map(({ image, label, sha256 }) => ({ image, label, sha256, captions: [] })), lineage: [data] },
+    tell,
+    note,
   });
-  say("staging the bundle", 0, 1);
-  const stagedDir = join(runDir, "staged");
-  await mkdir(stagedDir, { recursive: true });
-  const manifest = await stageBundle({ modelDir, words: job.words, golden: await goldenPictures(job.seed), outDir: stagedDir });
+
+  const { teacher, student } = await stageBoth(stages, { job, runDir, say });
+  const gate = await passGate({ teacher, student }, frames, (done, of) => say("comparing student and teacher", done, of));
+  const { stagedDir, modelDir, manifest } = gate.passed ? student : teacher;
+  await rename(stagedDir, join(runDir, "staged"));
+  await cp(modelDir, join(runDir, "model"), { recursive: true });
   say("judging held-out frames", 0, judge.length);
-  const heldOut = await judgeHeldOut({ stagedDir, manifest }, judge, (done) => say("judging held-out frames", done, judge.length));
-  const training = {
-    engine: "tfjs",
-    backend,
-    imagesPerSecond: figures.samplesSeen / figures.seconds,
-    seconds: figures.seconds,
-    steps: figures.steps,
-    samplesSeen: figures.samplesSeen,
-  };
-  const result: TuneResult = TuneResult.parse({ manifest, recipe, data: [data], training, heldOut });
+  const heldOut = await judgeHeldOut({ stagedDir: join(runDir, "staged"), manifest }, judge, (done) =>
+    say("judging held-out frames", done, judge.length),
+  );
+  const parameters = { teacher: teacher.manifest.parameters, student: student.manifest.parameters };
+  const { passed: shipped, ...compared } = gate;
+  const training = { ...figuresOf(stages), student: { shipped, ...compared, parameters } };
+  const result: TuneResult = TuneResult.parse({ manifest, recipe: digest(JSON.stringify(recipe)), data: [data], training, heldOut });
   // Written last and renamed, so a result that is there is whole.
   await writeFile(join(runDir, "result.json.part"), `${JSON.stringify(result, null, 2)}\n`);
   await rename(join(runDir, "result.json.part"), join(runDir, "result.json"));
 }
 
-/** Labels have taught the words what this site calls bad; the references still have a say. */
-const TUNED_BANK_WEIGHT = 0.25;
+/** The ready recipe, from the parent's weights, its seconds scaled to the budget. */
+async function recipeFor({ run, parentModel, words, budgetSeconds, seed }: TuneJob): Promise<Recipe> {
+  const recipe = await readRecipe(RECIPE);
+  const planned = recipe.stages.reduce((sum, { seconds = 0 }) => sum + seconds, 0);
+  const scaled = (stage: Stage): Stage => ({ ...stage, seconds: Math.max(1, ((stage.seconds ?? 0) * budgetSeconds) / planned) });
+  const own = { name: `retraining ${run}`, licence: "the site's own", seed, words, start: { weights: parentModel } };
+  return { ...recipe, ...own, stages: recipe.stages.map(scaled) };
+}
+
+type Ran = Awaited<ReturnType<typeof runRecipe>>["stages"];
+type Staging = { job: TuneJob; runDir: string; say: (stage: string, step: number, steps: number) => void };
+
+/** The recipe ends with the teacher, tuned, and the student it taught. */
+async function stageBoth(stages: Ran, { job, runDir, say }: Staging) {
+  const golden = await goldenPictures(job.seed);
+  const stage = async (name: string, modelDir: string) => {
+    const stagedDir = join(runDir, name);
+    await rm(stagedDir, { recursive: true, force: true });
+    await mkdir(stagedDir, { recursive: true });
+    return { modelDir, stagedDir, manifest: await stageBundle({ modelDir, words: job.words, golden, outDir: stagedDir }) };
+  };
+  const [tuned, distilled] = stages.slice(-2) as [Ran[0], Ran[0]];
+  say("staging the bundle", 0, 2);
+  const teacher = await stage("teacher", tuned.modelDir);
+  say("staging the bundle", 1, 2);
+  return { teacher, student: await stage("student", distilled.modelDir) };
+}
+
+function figuresOf(stages: Ran) {
+  const sum = (of: (done: StageDone) => number) => stages.reduce((total, { done }) => total + of(done), 0);
+  const [seconds, samplesSeen] = [sum((done) => done.seconds), sum((done) => done.samplesSeen)];
+  return {
+    engine: "tfjs",
+    backend: stages[0]?.done.backend ?? "none",
+    imagesPerSecond: samplesSeen / seconds,
+    seconds,
+    steps: sum((done) => done.steps),
+    samplesSeen,
+    stages: stages.map(({ done: { stage, steps, seconds: took, samplesSeen: seen, gflops } }) => ({
+      stage,
+      steps,
+      seconds: took,
+      samplesSeen: seen,
+      gflops,
+    })),
+  };
+}
 
 function digest(text: string | string[]): string {
   return createHash("sha256")

@@ -1,10 +1,9 @@
 /**
- * Turns generated surfaces into training batches: flips and turns, captions, which pairs are true, patch targets.
+ * Generated surfaces as pictures for the tower: flips and turns, patch targets, captions and which pairs are true.
  * Surfaces are made once into a pool that a seed reproduces, then drawn from it again and again.
  */
 import type { ModelConfig } from "@kenpin/clip";
 import type { Random } from "@kenpin/stats";
-import { createRandom } from "@kenpin/stats";
 import type { Planes } from "./defect.ts";
 import type { Field } from "./field.ts";
 import { type Caption, captionOf, isTrueOf, type Surface, surfaceStream } from "./generate.ts";
@@ -38,19 +37,6 @@ export function toStored({ side, rgb }: Planes, mask: Field): Pick<Stored, "rgb"
 
 function toBytes(field: Field): Uint8Array {
   return Uint8Array.from(field, (value) => Math.round(value * 255));
-}
-
-export function batchStream(pool: Stored[], { config, size, seed }: { config: ModelConfig; size: number; seed: number }) {
-  const random = createRandom(seed);
-  let order: Stored[] = [];
-  return () => {
-    const drawn: Stored[] = [];
-    while (drawn.length < size) {
-      if (order.length === 0) order = random.shuffle(pool);
-      drawn.push(order.pop() as Stored);
-    }
-    return { ...picturesOf(drawn, config, random), ...captionRelations(drawn, random) };
-  };
 }
 
 /** Flips and turns each picture, but for the first `upright` ones: a real part has a way up. */

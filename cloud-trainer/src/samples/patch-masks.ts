@@ -18,7 +18,9 @@ export function blockMask(grid: number, ratio: number, random: Random): Float32A
     const aspect = Math.exp(random.between(...ASPECTS));
     const [height, width] = [Math.round(Math.sqrt(area * aspect)), Math.round(Math.sqrt(area / aspect))];
     if (height < 1 || width < 1 || height > grid || width > grid) continue;
-    done += fillBlock(mask, grid, { top: random.int(grid - height + 1), left: random.int(grid - width + 1), height, width }, wanted - done);
+    // A block may stand over the edge, or patches in the corners would hardly ever be masked.
+    const [top, left] = [random.int(grid + height - 1) - height + 1, random.int(grid + width - 1) - width + 1];
+    done += fillBlock(mask, grid, { top, left, height, width }, wanted - done);
   }
   const open = random.shuffle(Array.from(mask.keys()).filter((patch) => mask[patch] === 0));
   for (const patch of open.slice(0, wanted - done)) mask[patch] = 1;
@@ -30,7 +32,9 @@ type Block = { top: number; left: number; height: number; width: number };
 /** Masks a rectangle, unless it would mask more than `room` new patches; answers with how many it did. */
 function fillBlock(mask: Float32Array, grid: number, { top, left, height, width }: Block, room: number): number {
   const fresh: number[] = [];
-  for (let y = top; y < top + height; y++) for (let x = left; x < left + width; x++) if (mask[y * grid + x] === 0) fresh.push(y * grid + x);
+  for (let y = Math.max(0, top); y < Math.min(grid, top + height); y++) {
+    for (let x = Math.max(0, left); x < Math.min(grid, left + width); x++) if (mask[y * grid + x] === 0) fresh.push(y * grid + x);
+  }
   if (fresh.length > room) return 0;
   for (const patch of fresh) mask[patch] = 1;
   return fresh.length;

@@ -9,16 +9,17 @@
  */
 import { type ModelConfig, type RgbImage, tileFrame } from "@kenpin/clip";
 import { KenpinError, type Preprocess } from "@kenpin/schema";
-import { createRandom, type Random } from "@kenpin/stats";
+import { type Random, randomAt } from "@kenpin/stats";
 import { captionRelations, picturesOf, type Stored, toStored } from "./batch.ts";
-import { isVisible, paintDefect, type Planes } from "./defect.ts";
-import type { Field } from "./field.ts";
-import type { LabelledFrame } from "./labelled.ts";
+import { isVisible, paintDefect } from "./defect.ts";
+import { shuffledEpochs } from "./epochs.ts";
+import { cutSquare } from "./views.ts";
 
+export type TuneFrame = { image: RgbImage; label: "good" | "bad" };
 export type TuneBatchOptions = {
   config: ModelConfig;
   preprocess: Preprocess;
-  frames: readonly LabelledFrame[];
+  frames: readonly TuneFrame[];
   replay: readonly Stored[];
   sizes: { crops: number; replay: number; frames: number };
   seed: number;
@@ -28,19 +29,23 @@ const SYNTHETIC_BAD_RATIO = 0.5;
 /** Share of the frame's shorter side cut off at each edge, at most: little enough that a defect at the edge mostly stays. */
 const LARGEST_SHIFT = 0.05;
 
+/** A function of the draw's number alone: the same draw gives the same batch. */
 export function tuneBatches({ config, preprocess, frames, replay, sizes, seed }: TuneBatchOptions) {
   needBothLabels(frames);
-  const random = createRandom(seed);
   const good = frames.filter(({ label }) => label === "good");
   const bad = frames.filter(({ label }) => label === "bad");
   const cropSource = good.filter(({ image }) => Math.min(image.width, image.height) >= config.image.size);
-  const drawGood = endless(good, random);
-  const drawBad = endless(bad, random);
-  const drawReplay = endless(replay, random);
+  const [goodAt, badAt] = [shuffledEpochs(good.length, seed), shuffledEpochs(bad.length, seed + 1)];
+  const replayAt = shuffledEpochs(replay.length, seed + 2);
   const tileLength = 3 * config.image.size ** 2;
+  const crops = cropSource.length > 0 ? sizes.crops : 0;
 
-  const wholeFrames = async () => {
-    const drawn = Array.from({ length: sizes.frames }, (_, i) => (i % 2 === 0 ? drawGood() : drawBad()));
+  const wholeFrames = async (draw: number, random: Random) => {
+    const [goods, bads] = [Math.ceil(sizes.frames / 2), Math.floor(sizes.frames / 2)];
+    const drawn = Array.from({ length: sizes.frames }, (_, i) => {
+      const half = Math.floor(i / 2);
+      return (i % 2 === 0 ? good[goodAt(draw * goods + half)] : bad[badAt(draw * bads + half)]) as TuneFrame;
+    });
     const all: Float32Array[] = [];
     for (const { image } of drawn) all.push((await tileFrame(seenAgain(image, random), preprocess)).pixelValues);
     const count = Math.min(...all.map((one) => one.length / tileLength));
@@ -49,21 +54,22 @@ export function tuneBatches({ config, preprocess, frames, replay, sizes, seed }:
     return { pixelValues, count: drawn.length, tiles: count, isBad: drawn.map(({ label }) => label === "bad") };
   };
 
-  return async () => {
-    const crops = cropSource.length > 0 ? Array.from({ length: sizes.crops }, () => drawCrop(cropSource, config.image.size, random)) : [];
-    const surfaces = Array.from({ length: sizes.replay }, drawReplay);
-    const masked = picturesOf([...crops.map(({ stored }) => stored), ...surfaces], config, random, { upright: crops.length });
-    const whole = await wholeFrames();
+  return async (draw: number) => {
+    const random = randomAt(seed, draw);
+    const cut = Array.from({ length: crops }, () => drawCrop(cropSource, config.image.size, random));
+    const surfaces = Array.from({ length: sizes.replay }, (_, i) => replay[replayAt(draw * sizes.replay + i)] as Stored);
+    const masked = picturesOf([...cut.map(({ stored }) => stored), ...surfaces], config, random, { upright: crops });
+    const whole = await wholeFrames(draw, random);
     return {
-      size: crops.length + surfaces.length + whole.count * whole.tiles,
-      masked: { ...masked, crops: crops.length, cropIsBad: crops.map(({ isBad }) => isBad), replay: captionRelations(surfaces, random) },
+      size: crops + surfaces.length + whole.count * whole.tiles,
+      masked: { ...masked, crops, cropIsBad: cut.map(({ isBad }) => isBad), replay: captionRelations(surfaces, random) },
       frames: whole,
     };
   };
 }
 
 /** Good frames alone, or bad ones alone, teach no difference. Asked before anything long is begun. */
-export function needBothLabels(frames: readonly Pick<LabelledFrame, "label">[]): void {
+export function needBothLabels(frames: readonly Pick<TuneFrame, "label">[]): void {
   const bad = frames.filter(({ label }) => label === "bad").length;
   const good = frames.length - bad;
   if (good === 0 || bad === 0) {
@@ -103,37 +109,11 @@ function someTiles(all: Float32Array, count: number, tileLength: number, random:
   return out;
 }
 
-function drawCrop(
-  frames: readonly LabelledFrame[],
-  side: number,
-  random: Random,
-): { stored: Pick<Stored, "rgb" | "mask">; isBad: boolean } {
-  const planes = cut(random.pick(frames).image, side, random);
+function drawCrop(frames: readonly TuneFrame[], side: number, random: Random): { stored: Pick<Stored, "rgb" | "mask">; isBad: boolean } {
+  const planes = cutSquare(random.pick(frames).image, side, random);
   const clean = new Float32Array(side * side);
   if (random.next() >= SYNTHETIC_BAD_RATIO) return { stored: toStored(planes, clean), isBad: false };
-  const painted = paintDefect(planes, random, cut(random.pick(frames).image, side, random));
+  const painted = paintDefect(planes, random, cutSquare(random.pick(frames).image, side, random));
   if (!isVisible(planes, painted.planes, painted.mask)) return { stored: toStored(planes, clean), isBad: false };
   return { stored: toStored(painted.planes, painted.mask), isBad: true };
-}
-
-function cut({ width, height, data }: RgbImage, side: number, random: Random): Planes {
-  const [left, top] = [random.int(width - side + 1), random.int(height - side + 1)];
-  const plane = (channel: number): Field => {
-    const out = new Float32Array(side * side);
-    for (let p = 0; p < out.length; p++) {
-      const at = (top + Math.floor(p / side)) * width + left + (p % side);
-      out[p] = (data[at * 3 + channel] as number) / 255;
-    }
-    return out;
-  };
-  return { side, rgb: [plane(0), plane(1), plane(2)] };
-}
-
-/** Goes through all items in a fresh order, again and again. */
-function endless<T>(items: readonly T[], random: Random): () => T {
-  let order: T[] = [];
-  return () => {
-    if (order.length === 0) order = random.shuffle([...items]);
-    return order.pop() as T;
-  };
 }

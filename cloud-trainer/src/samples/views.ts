@@ -1,6 +1,7 @@
 /**
  * Pictures at the image tower's own scale, for stages that need no labels: squares cut from frames at random places (a
- * frame smaller than the tower's input is enlarged to it), and generated surfaces. Flipped and turned, unless a part has a way up.
+ * frame smaller than the tower's input is enlarged to it), and generated surfaces. Flipped and turned, unless a part has a
+ * way up. What a view shows follows from its picture and a stream of random numbers alone.
  */
 import type { ModelConfig, RgbImage } from "@kenpin/clip";
 import { type Random, randomAt } from "@kenpin/stats";
@@ -9,27 +10,40 @@ import type { Planes } from "./defect.ts";
 import { shuffledEpochs } from "./epochs.ts";
 import type { Field } from "./field.ts";
 
-export type ViewSource = { config: ModelConfig; frames: readonly RgbImage[]; surfaces: readonly Stored[]; turn: boolean; seed: number };
+export type ViewSource = { config: ModelConfig; frames: readonly RgbImage[]; surfaces: readonly Stored[]; turn: boolean };
 type View = Pick<Stored, "rgb" | "mask">;
 
-/** Views are drawn from frames and surfaces by turns where there are both. */
-export function viewStream({ config, frames, surfaces, turn, seed }: ViewSource) {
-  const side = config.image.size;
-  const frameAt = shuffledEpochs(frames.length, seed);
-  const surfaceAt = shuffledEpochs(surfaces.length, seed + 1);
-  const viewAt = (place: number, random: Random): View => {
-    const [half, odd] = [Math.floor(place / 2), place % 2 === 1];
-    if (frames.length > 0 && (odd || surfaces.length === 0)) {
-      return cutView(frames[frameAt(surfaces.length === 0 ? place : half)] as RgbImage, side, random);
-    }
-    return surfaces[surfaceAt(frames.length === 0 ? place : half)] as Stored;
+/** [n, 3, S, S] of the given pictures, frames numbered first; one stream of random numbers each. */
+export function viewsOf(
+  { config, frames, surfaces, turn }: ViewSource,
+  pictures: readonly number[],
+  random: (i: number) => Random,
+): Float32Array {
+  const length = 3 * config.image.size ** 2;
+  const out = new Float32Array(pictures.length * length);
+  for (const [i, picture] of pictures.entries()) {
+    const stream = random(i);
+    const frame = frames[picture];
+    const view: View = frame ? cutView(frame, config.image.size, stream) : (surfaces[picture - frames.length] as Stored);
+    out.set(picturesOf([view], config, stream, { upright: turn ? 0 : 1 }).pixelValues, i * length);
+  }
+  return out;
+}
+
+/** `count` views of one draw, from frames and surfaces by turns where there are both, and a stream to draw masks from. */
+export function viewStream(source: ViewSource, seed: number) {
+  const { frames, surfaces } = source;
+  const [frameAt, surfaceAt] = [shuffledEpochs(frames.length, seed), shuffledEpochs(surfaces.length, seed + 1)];
+  const pictureAt = (place: number): number => {
+    if (surfaces.length === 0) return frameAt(place);
+    if (frames.length === 0) return surfaceAt(place);
+    const half = Math.floor(place / 2);
+    return place % 2 === 0 ? frames.length + surfaceAt(half) : frameAt(half);
   };
-  /** `count` views of one draw: [count, 3, S, S] and the stream that drew them, to draw masks from. */
-  return (draw: number, count: number) => {
+  return (draw: number, count: number): { pixelValues: Float32Array; random: Random } => {
     const random = randomAt(seed, draw);
-    const views = Array.from({ length: count }, (_, i) => viewAt(draw * count + i, random));
-    const { pixelValues } = picturesOf(views, config, random, { upright: turn ? 0 : count });
-    return { pixelValues, random };
+    const pictures = Array.from({ length: count }, (_, i) => pictureAt(draw * count + i));
+    return { pixelValues: viewsOf(source, pictures, () => random), random };
   };
 }
 

@@ -108,6 +108,25 @@ export const TrainingFigures = z.strictObject({
   seconds: z.number(),
   steps: z.int(),
   samplesSeen: z.int(),
+  /** In the order they ran; compute as forward GFLOPs × samples, a teacher's apart. */
+  stages: z.array(
+    z.strictObject({
+      stage: z.string(),
+      steps: z.int(),
+      seconds: z.number(),
+      samplesSeen: z.int(),
+      gflops: z.strictObject({ trained: z.number(), teacher: z.number() }),
+    }),
+  ),
+  /** Whether the bundle holds the distilled student or its teacher, and why. */
+  student: z.strictObject({
+    shipped: z.boolean(),
+    why: z.string(),
+    frames: z.int(),
+    auroc: z.strictObject({ teacher: z.number(), student: z.number() }),
+    agreement: z.number(),
+    parameters: z.strictObject({ teacher: z.int(), student: z.int() }),
+  }),
 });
 export type TrainingFigures = z.infer<typeof TrainingFigures>;
 

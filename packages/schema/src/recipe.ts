@@ -165,6 +165,8 @@ export type StageOf<Name extends Stage["stage"]> = Extract<Stage, { stage: Name 
 
 export const Recipe = z.strictObject({
   name: z.string().min(1).max(100),
+  /** Of the weights that come out, for the record of licences. */
+  licence: z.string().min(1).max(200).default("as the data it was trained on"),
   engine: z.enum(["tfjs"]).default("tfjs"),
   seed: Seed.default(1),
   /** Name of a model configuration to draw afresh, or a weights' folder to go on from. */

@@ -5,28 +5,26 @@
  * Loss = symmetric InfoNCE between pictures with known state and words (the bundle's words, and captions of the replay)
  *      + patch cross-entropy on the masks of synthetic defects, and on good frames, whose patches are all good
  *      + frame cross-entropy of the very logit a device will decide by: a frame called bad has its defect somewhere.
+ * The last is the generalized cross-entropy (arXiv 1805.07836), which a wrong label pulls less the surer the model is.
  */
-import type { ModelConfig, Tensor as PlainTensor, Tokenizer } from "@kenpin/clip";
+import type { Tokenizer } from "@kenpin/clip";
 import { loadBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
 import { createImageTower, type ImageTower } from "./image-tower.ts";
 import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, meanOfTop, patchLogits, weightedCrossEntropy } from "./losses.ts";
-import { createOptimizer } from "./optimizer.ts";
-import { hasDecay, PLAIN_RATE } from "./parameter-groups.ts";
-import { type Budget, runSteps, type StepFigures } from "./steps.ts";
+import { gradientsOf } from "./objective.ts";
+import { runStage, type StageOutcome, type StageSetup } from "./stage.ts";
 import { createTextTower } from "./text-tower.ts";
-import { toTensors, toWeights } from "./weights.ts";
+import { toWeights } from "./weights.ts";
 
-export type TuneOptions = Budget & {
-  config: ModelConfig;
-  tensors: ReadonlyMap<string, PlainTensor>;
+export type TuneSetup = StageSetup & {
+  batchAt: (draw: number) => Promise<TuneBatch>;
   tokenizer: Tokenizer;
-  nextBatch: () => Promise<TuneBatch>;
   words: { good: string[]; bad: string[] };
   /** How a frame's logit is made of its patches and tiles; see `Scoring` of the bundle's manifest. */
   scoring: { topRatio: number; imageWeight: number };
+  noiseTolerance: number;
 };
-export type TuneFigures = StepFigures & { tensors: Map<string, PlainTensor>; textBias: number; backend: string };
 
 /** Three kinds of pictures in one batch; how they are drawn is not this engine's business. */
 type TuneBatch = {
@@ -47,8 +45,8 @@ type TuneBatch = {
 };
 
 const BIAS = "frame_bias";
-const BIAS_RATE = 3;
-const LAYER_DECAY = 0.6;
+/** The frame's bias is a logit and moves in whole units. */
+const BIAS_SHARE = 3;
 /** Weights of the loss's three parts. */
 const CONTRAST = 0.5;
 const PATCH = 1;
@@ -56,26 +54,23 @@ const FRAME = 2;
 /** A good frame has a thousand good patches for every defective one that a mask shows. */
 const GOOD_FRAME_PATCH_WEIGHT = 0.25;
 
-export async function trainTune(options: TuneOptions): Promise<TuneFigures> {
-  const { tf, name: backend } = await loadBackend();
-  const { config, words } = options;
-  const weights = toWeights(tf, options.tensors, (name) => !name.startsWith("text."));
+/** The outcome's `textBias` is what a device adds to a frame's logit. */
+export async function trainTune(setup: TuneSetup): Promise<StageOutcome & { textBias: number }> {
+  const { tf } = await loadBackend();
+  const { config, words } = setup;
+  const weights = toWeights(tf, setup.tensors, (name) => !name.startsWith("text."));
   weights.set(BIAS, tf.variable(tf.scalar(0)));
-  const imageTower = createImageTower(tf, config);
+  const imageTower = createImageTower(tf, config, { recompute: setup.recipe.recompute });
   const textTower = createTextTower(tf, config);
-  const embed = captionEmbedder(tf, (texts) => textTower(weights, texts.map(options.tokenizer.encode)));
+  const embed = captionEmbedder(tf, (texts) => textTower(weights, texts.map(setup.tokenizer.encode)));
   const wordEmbeds = tf.keep(embed([...words.good, ...words.bad]));
-  const optimizer = createOptimizer(tf, weights, { name: "lamb" }, rateShare(weights, config.image.depth));
-  const parts: LossParts = { tf, weights, imageTower, wordEmbeds, words, embed, options };
-  weights.get(BIAS)?.assign(tf.scalar(startingBias(parts, await options.nextBatch())) as never);
-  const figures = await runSteps({ tf, weights, optimizer }, options, {
-    nextBatch: options.nextBatch,
-    loss: (batch) => batchLoss(parts, batch),
-  });
-  const tensors = toTensors(weights);
-  const textBias = tensors.get(BIAS)?.data[0] as number;
-  tensors.delete(BIAS);
-  return { tensors, textBias, ...figures, backend };
+  const parts: LossParts = { tf, weights, imageTower, wordEmbeds, words, embed, setup };
+  weights.get(BIAS)?.assign(tf.scalar(startingBias(parts, await setup.batchAt(0))) as never);
+  const objective = gradientsOf<TuneBatch>(tf, weights, (batch) => batchLoss(parts, batch));
+  const share = (name: string) => (name === BIAS ? BIAS_SHARE : 1);
+  const outcome = await runStage(setup, { tf, weights, objective, batchAt: setup.batchAt, share });
+  wordEmbeds.dispose();
+  return { ...outcome, textBias: outcome.extra.get(BIAS)?.data[0] as number };
 }
 
 type LossParts = {
@@ -83,49 +78,33 @@ type LossParts = {
   weights: Weights;
   imageTower: ImageTower;
   wordEmbeds: Tensor2D;
-  words: TuneOptions["words"];
+  words: TuneSetup["words"];
   embed: (texts: string[]) => Tensor2D;
-  options: TuneOptions;
+  setup: TuneSetup;
 };
 
-/**
- * Layer decay as the released recipe has it: scale = decay^(n + 1 − id), id 0 for the embeddings, i + 1 for block i, n + 1
- * for norm and head. Most of what a site's labels say can be read off features that are there already, and the tower below
- * should change little (Kumar et al. 2022, arXiv 2202.10054), so the decay here is stronger than in pre-training.
- * Norms and biases have no trust ratio in LAMB: a rate that suits matrices would throw them about. The frame's bias is a
- * logit and moves in whole units.
- */
-function rateShare(weights: Weights, depth: number): (name: string) => number {
-  return (name) => {
-    if (name === BIAS) return BIAS_RATE;
-    const block = name.match(/blocks\.(\d+)\./)?.[1];
-    const id = block !== undefined ? Number(block) + 1 : /_embed|cls_token/.test(name) ? 0 : depth + 1;
-    return LAYER_DECAY ** (depth + 1 - id) * (hasDecay(name, weights.get(name)?.shape ?? []) ? 1 : PLAIN_RATE);
-  };
-}
-
 /** A site's frames lie anywhere on the words' scale: the first steps should not be spent on moving all of them. */
-function startingBias({ tf, weights, imageTower, wordEmbeds, words, options }: LossParts, { frames }: TuneBatch): number {
+function startingBias({ tf, weights, imageTower, wordEmbeds, words, setup }: LossParts, { frames }: TuneBatch): number {
   return tf.tidy(() => {
-    const side = options.config.image.size;
+    const side = setup.config.image.size;
     const seen = imageTower.embed(weights, tf.tensor4d(frames.pixelValues, [frames.count * frames.tiles, 3, side, side]));
     const scale = tf.exp(weight(weights, "logit_scale"));
     const directions = wordDirections(tf, wordEmbeds, words);
     const patches = patchLogits(tf, seen.patchEmbeds, directions, scale) as Tensor1D;
     const images = patchLogits(tf, seen.imageEmbeds, directions, scale) as Tensor1D;
-    return -(tf.mean(frameLogits(tf, patches, images, frames, options.scoring)).dataSync()[0] as number);
+    return -(tf.mean(frameLogits(tf, patches, images, frames, setup.scoring)).dataSync()[0] as number);
   });
 }
 
-function wordDirections(tf: Tf, wordEmbeds: Tensor2D, words: TuneOptions["words"]): { good: Tensor; bad: Tensor } {
+function wordDirections(tf: Tf, wordEmbeds: Tensor2D, words: TuneSetup["words"]): { good: Tensor; bad: Tensor } {
   const [good, bad] = tf.split(wordEmbeds, [words.good.length, words.bad.length], 0) as [Tensor2D, Tensor2D];
   return { good: normalise(tf, tf.mean(good, 0)), bad: normalise(tf, tf.mean(bad, 0)) };
 }
 
 /** One pass of the image tower over all pictures of the batch; what belongs to which kind is sliced out afterwards. */
-function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): Tensor {
-  const { tf, weights, imageTower, wordEmbeds, words, options } = parts;
-  const side = options.config.image.size;
+function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): { loss: Tensor; parts: Record<string, Tensor> } {
+  const { tf, weights, imageTower, wordEmbeds, words, setup } = parts;
+  const side = setup.config.image.size;
   const tiles = frames.count * frames.tiles;
   const pixels = tf.concat([
     tf.tensor4d(masked.pixelValues, [masked.size, 3, side, side]),
@@ -144,14 +123,12 @@ function batchLoss(parts: LossParts, { masked, frames }: TuneBatch): Tensor {
   const contrast = contrastOverWords(parts, maskedEmbeds, scale, masked);
   const onMasks = weightedCrossEntropy(tf, maskedPatches, tf.tensor1d(masked.patchTargets), tf.tensor1d(masked.patchWeights));
   const onGoodFrames = goodFramePatches(tf, framePatches, frames);
-  const whole = frameLogits(tf, framePatches, frameImages, frames, options.scoring);
+  const whole = frameLogits(tf, framePatches, frameImages, frames, setup.scoring);
   const target = tf.tensor1d(frames.isBad.map(Number));
-  const onFrames = weightedCrossEntropy(tf, tf.add(whole, weight(weights, BIAS)), target, tf.onesLike(target));
-  return tf.addN([
-    tf.mul(contrast, CONTRAST),
-    tf.mul(tf.add(onMasks, tf.mul(onGoodFrames, GOOD_FRAME_PATCH_WEIGHT)), PATCH),
-    tf.mul(onFrames, FRAME),
-  ]);
+  const frame = tolerantCrossEntropy(tf, tf.add(whole, weight(weights, BIAS)), target, setup.noiseTolerance);
+  const patch = tf.add(onMasks, tf.mul(onGoodFrames, GOOD_FRAME_PATCH_WEIGHT));
+  const loss = tf.addN([tf.mul(contrast, CONTRAST), tf.mul(patch, PATCH), tf.mul(frame, FRAME)]);
+  return { loss, parts: { contrast, patch, frame } };
 }
 
 /**
@@ -199,12 +176,22 @@ function frameLogits(
   patches: Tensor1D,
   images: Tensor1D,
   { count, tiles }: TuneBatch["frames"],
-  { topRatio, imageWeight }: TuneOptions["scoring"],
+  { topRatio, imageWeight }: TuneSetup["scoring"],
 ): Tensor {
   const perFrame = patches.shape[0] / count;
   const top = meanOfTop(tf, tf.reshape(patches, [count, perFrame]) as Tensor2D, Math.max(1, Math.round(perFrame * topRatio)));
   const image = tf.mean(tf.reshape(images, [count, tiles]), 1);
   return tf.add(tf.mul(top, 1 - imageWeight), tf.mul(image, imageWeight));
+}
+
+/**
+ * Generalized cross-entropy (Zhang and Sabuncu 2018, arXiv 1805.07836) of two-way labels: mean of (1 − p^q) / q, p the
+ * probability of the label given. Its gradient is p^q times cross-entropy's, so a label the model is sure is wrong pulls little.
+ */
+export function tolerantCrossEntropy(tf: Tf, logits: Tensor, target: Tensor, tolerance: number): Tensor {
+  const surprise = tf.softplus(tf.mul(logits, tf.sub(1, tf.mul(target, 2)))); // −ln p
+  if (tolerance === 0) return tf.mean(surprise);
+  return tf.mean(tf.div(tf.sub(1, tf.exp(tf.mul(surprise, -tolerance))), tolerance));
 }
 
 /** Embeddings of captions by a text tower that no longer changes: each caption once. */

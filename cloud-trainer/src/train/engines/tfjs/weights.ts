@@ -4,7 +4,7 @@
  */
 import { type ModelConfig, type Tensor as PlainTensor, tensorShapes } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
-import type { Tf } from "./backend.ts";
+import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 
 const LOGIT_SCALE_START = Math.log(1 / 0.07);
@@ -42,4 +42,14 @@ export function toTensors(weights: Weights): Map<string, PlainTensor> {
   for (const [name, variable] of weights)
     tensors.set(name, { shape: variable.shape, data: Float32Array.from(variable.dataSync() as Float32Array) });
   return tensors;
+}
+
+/** Normal numbers of the given spread; a weight of training alone, which no checkpoint brings. */
+export function randomTensor(tf: Tf, shape: number[], spread: number, seed: number): Tensor {
+  const { normal } = createRandom(seed);
+  const size = shape.reduce((product, n) => product * n, 1);
+  return tf.tensor(
+    Float32Array.from({ length: size }, () => normal() * spread),
+    shape,
+  );
 }

@@ -1,0 +1,161 @@
+/**
+ * A recipe, stage by stage, in one run folder:
+ *
+ *   recipe.json            as run, every default filled in and every path whole
+ *   environment.json       machine, back end, versions
+ *   1-pretrain/ …          a folder a stage: metrics.jsonl, checkpoints/, model/ and, last, done.json
+ *   model/                 the weights' folder the run ends with; its card has samples seen and forward GFLOPs × samples
+ *
+ * A run that was stopped anywhere goes on: finished stages are read back, the one under way from its last checkpoint.
+ */
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
+import { join } from "node:path";
+import { modelConfig } from "@kenpin/clip";
+import { KenpinError, type Provenance, type Recipe, type RunProgress, type Stage } from "@kenpin/schema";
+import { z } from "zod";
+import { startScoringFile } from "../import/start-scoring.ts";
+import { readJsonFile } from "../json-file.ts";
+import { BASE_WORDS } from "../samples/words.ts";
+import { drawTensors } from "../train/engines/tfjs/weights.ts";
+import { openRunFolder } from "../train/run-folder.ts";
+import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-folder.ts";
+import { createDataReader, type Frame } from "./data.ts";
+import { distill } from "./distill.ts";
+import { pretrain } from "./pretrain.ts";
+import { counting, type Model, type StageContext, type StageResult } from "./stage-context.ts";
+import { train } from "./train.ts";
+import { tune } from "./tune.ts";
+
+/** What a finished stage has cost and seen; the run's card lists them. */
+export const StageDone = z.strictObject({
+  stage: z.string(),
+  steps: z.int(),
+  seconds: z.number(),
+  samplesSeen: z.int(),
+  skipped: z.int(),
+  rollbacks: z.int(),
+  backend: z.string(),
+  /** Forward GFLOPs × samples, the paper's measure of compute; a teacher's share apart. */
+  gflops: z.strictObject({ trained: z.number(), teacher: z.number() }),
+  data: z.array(z.strictObject({ name: z.string(), sha256: z.string(), images: z.int() })),
+});
+export type StageDone = z.infer<typeof StageDone>;
+
+export type RecipeRun = {
+  recipe: Recipe;
+  dir: string;
+  /** Frames of a site that no set holds: the hub's labelled samples. */
+  siteFrames?: { frames: Frame[]; lineage: StageDone["data"] };
+  tell: (progress: RunProgress) => void;
+  note: (line: string) => void;
+  signal?: AbortSignal;
+};
+
+export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages: { done: StageDone; modelDir: string }[] }> {
+  const { recipe, dir } = run;
+  await claim(dir, recipe);
+  const readData = createDataReader({ note: run.note, say: (stage, done, of) => run.tell(counting(stage, done, of)) });
+  let model = await startOf(recipe);
+  const stages: { done: StageDone; modelDir: string }[] = [];
+  for (const [i, stage] of recipe.stages.entries()) {
+    const stageDir = join(dir, `${i + 1}-${stage.stage}`);
+    const modelDir = join(stageDir, "model");
+    let done = await finished(stageDir);
+    if (!done) {
+      const data = await readData(stage.data, model.config);
+      const site = run.siteFrames;
+      const seen = site ? { ...data, frames: [...data.frames, ...site.frames], lineage: [...data.lineage, ...site.lineage] } : data;
+      const result = await runStage(model, stage, { ...run, dir: stageDir, data: seen });
+      done = doneOf(stage, result, seen.lineage);
+      await writeWeightsFolder(modelDir, withCard(result.model, recipe, done));
+      await writeLast(join(stageDir, "done.json"), done);
+    }
+    model = await readWeightsFolder(modelDir);
+    stages.push({ done, modelDir });
+  }
+  const card = { ...model.card, training: { recipe: recipe.name, stages: stages.map(({ done }) => done) } };
+  await writeWeightsFolder(join(dir, "model"), { ...model, card });
+  return { model, stages };
+}
+
+/** A run folder belongs to one recipe: going on with another would mix two runs. */
+async function claim(dir: string, recipe: Recipe): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  const [file, text] = [join(dir, "recipe.json"), `${JSON.stringify(recipe, null, 2)}\n`];
+  const known = await readFile(file, "utf8").catch(() => null);
+  if (known !== null && known !== text) {
+    throw new KenpinError("other-recipe", `${dir} holds a run of another recipe; choose another folder, or remove this one to start anew`);
+  }
+  if (known === null) await writeLast(file, recipe);
+  const machine = { platform: platform(), arch: arch(), node: process.version, processor: cpus()[0]?.model ?? "unknown" };
+  const limits = { threads: availableParallelism(), memoryMb: Math.round(totalmem() / 2 ** 20) };
+  await writeLast(join(dir, "environment.json"), { ...machine, ...limits });
+}
+
+async function startOf({ start, seed }: Recipe): Promise<Model> {
+  if (start.weights !== undefined) return readWeightsFolder(start.weights);
+  const config = modelConfig(start.model as string);
+  const source = `drawn at random by seed ${seed}, then trained as the recipe says`;
+  const card = { name: config.name, provenance: [{ name: config.name, licence: "as its data", source }] };
+  return { config, tensors: drawTensors(config, seed), ...ScoringFile.parse(startScoringFile(config)), card };
+}
+
+async function finished(stageDir: string): Promise<StageDone | null> {
+  const file = join(stageDir, "done.json");
+  const there = await readFile(file).catch(() => null);
+  return there && readJsonFile(StageDone, file);
+}
+
+async function runStage(model: Model, stage: Stage, parts: RecipeRun & Pick<StageContext, "dir" | "data">): Promise<StageResult> {
+  const { recipe, dir, data, tell, note, signal } = parts;
+  const folder = await openRunFolder(dir);
+  try {
+    const context: StageContext = {
+      recipe,
+      dir,
+      data,
+      tell,
+      words: recipe.words ?? BASE_WORDS,
+      setup: {
+        config: model.config,
+        tensors: model.tensors,
+        recipe: stage,
+        seed: recipe.seed,
+        folder,
+        memoryLimitMb: recipe.memoryLimitMb,
+        onStep: ({ step, steps, loss, imagesPerSecond, secondsLeft }) =>
+          tell({ stage: stage.stage, step, steps, loss, imagesPerSecond, secondsLeft }),
+        onEvent: ({ event, step, why }) => event !== "checkpoint" && note(`${stage.stage}, step ${step}: ${event}: ${why}`),
+        ...(signal && { signal }),
+      },
+    };
+    if (stage.stage === "pretrain") return await pretrain(model, stage, context);
+    if (stage.stage === "train") return await train(model, stage, context);
+    if (stage.stage === "tune") return await tune(model, stage, context);
+    return await distill(model, stage, context);
+  } finally {
+    folder.close();
+  }
+}
+
+function doneOf({ stage }: Stage, { figures, backend, gflopsPerSample }: StageResult, data: StageDone["data"]): StageDone {
+  const { steps, seconds, samplesSeen, skipped, rollbacks } = figures;
+  const gflops = { trained: gflopsPerSample.trained * samplesSeen, teacher: gflopsPerSample.teacher * samplesSeen };
+  return { stage, steps, seconds, samplesSeen, skipped, rollbacks, backend, gflops, data };
+}
+
+/** Whatever a model was trained on stands first in its provenance, one row a run; where it started from, behind. */
+function withCard(model: Model, { name, licence }: Recipe, { stage, data }: StageDone): Model {
+  const seen = data.map(({ name: set, images }) => `${images} ${set}`).join(", ");
+  const [first, ...rest] = model.card.provenance as [Provenance, ...Provenance[]];
+  const before = first.name === name ? `${first.source}; ` : "";
+  const row = { name, licence, source: `${before}${stage} on ${seen || "generated surfaces"}` };
+  return { ...model, card: { ...model.card, name, provenance: [row, ...(before ? rest : model.card.provenance)] } };
+}
+
+/** Renamed into place, so that a file that is there is whole. */
+async function writeLast(file: string, value: unknown): Promise<void> {
+  await writeFile(`${file}.part`, `${JSON.stringify(value, null, 2)}\n`, { flush: true });
+  await rename(`${file}.part`, file);
+}
