@@ -1,3 +1,4 @@
+export { bicubicWindows, type Window } from "./bicubic.ts";
 export * from "./checkpoint.ts";
 export * from "./checkpoint-keys.ts";
 export * from "./clip-image.ts";
