@@ -4,8 +4,24 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadBackend, type Tensor, type Tensor2D } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
-import { gelu, layerNorm, normalise, siluGate, type Weights } from "../../../cloud-trainer/src/train/engines/tfjs/layers.ts";
+import {
+  loadBackend,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor4D,
+} from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
+import { type Kernels, kernelsOf, portableKernels } from "../../../cloud-trainer/src/train/engines/tfjs/kernels.ts";
+import {
+  gelu,
+  geluGradient,
+  lookup,
+  normalise,
+  products,
+  productsGradient,
+  swiglu,
+  swigluGradient,
+} from "../../../cloud-trainer/src/train/engines/tfjs/layers.ts";
 import { meanOfTop } from "../../../cloud-trainer/src/train/engines/tfjs/losses.ts";
 import { draw } from "../../onnx/seeded-weights.ts";
 
@@ -17,32 +33,109 @@ type Rows = number[][];
 /** Inputs → outputs, each row by row; the reference in float64. */
 type Formula = (inputs: Rows[]) => Rows;
 
-test("layer norm, its gradient by the input, by its scale and by its shift", () => {
-  const formula: Formula = ([x, gamma, beta]) =>
-    (x as Rows).map((row) => {
-      const mean = row.reduce((sum, v) => sum + v, 0) / row.length;
-      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / row.length;
-      return row.map((v, i) => ((v - mean) / Math.sqrt(variance + EPS)) * (gamma?.[0]?.[i] as number) + (beta?.[0]?.[i] as number));
+const KERNELS: [string, Kernels][] = [
+  ["TensorFlow's own kernels", kernelsOf(tf)],
+  ["portable operations", portableKernels(tf)],
+];
+
+for (const [by, kernels] of KERNELS) {
+  test(`a norm of columns and its gradient, by ${by}`, () => {
+    const formula: Formula = ([x]) => {
+      const columns = transposed(x as Rows).map((column) => {
+        const mean = column.reduce((sum, v) => sum + v, 0) / column.length;
+        const variance = column.reduce((sum, v) => sum + (v - mean) ** 2, 0) / column.length;
+        return column.map((v) => (v - mean) / Math.sqrt(variance + EPS));
+      });
+      return transposed(columns);
+    };
+    const layer = byHand(([x]) => {
+      const [normal, inverse] = kernels.norm(x as Tensor2D, EPS);
+      return { y: normal, back: (dy) => [kernels.normGradient(dy as Tensor2D, normal, inverse)] };
     });
-  const layer = (x: Tensor, gamma: Tensor, beta: Tensor) => {
-    const weights = new Map([
-      ["n.weight", tf.reshape(gamma, [-1])],
-      ["n.bias", tf.reshape(beta, [-1])],
-    ]) as unknown as Weights;
-    return layerNorm(tf, x as Tensor2D, weights, "n", EPS);
+    check(formula, layer, [rows("x", ROWS, 3)]);
+  });
+
+  test(`pairs turned by a table of angles, and back, by ${by}`, () => {
+    const angles = [0.3, -1.2, 2.5];
+    const table = tf.tensor1d(angles.flatMap((angle) => [Math.cos(angle), Math.sin(angle)]));
+    const formula: Formula = ([x]) =>
+      (x as Rows).map((row) =>
+        angles.flatMap((angle, i) => {
+          const [re, im] = [row[2 * i] as number, row[2 * i + 1] as number];
+          return [re * Math.cos(angle) - im * Math.sin(angle), re * Math.sin(angle) + im * Math.cos(angle)];
+        }),
+      );
+    const turn = (x: Tensor, back: boolean) => tf.reshape(kernels.rotate(tf.reshape(x, [1, 1, ROWS, 6]) as Tensor4D, table, back), x.shape);
+    const layer = byHand(([x]) => ({ y: turn(x as Tensor, false), back: (dy) => [turn(dy, true)] }));
+    check(formula, layer, [rows("x", ROWS, 2, 6)]);
+  });
+
+  test(`SiLU's gate, its product halved beforehand, and its gradient by both of its inputs, also far from zero, by ${by}`, () => {
+    const formula: Formula = ([a, b]) =>
+      (a as Rows).map((row, i) => row.map((v, j) => ((2 * v) / (1 + Math.exp(-2 * v))) * ((b as Rows)[i]?.[j] as number)));
+    const layer = byHand(([a, b]) => {
+      const [y, t] = swiglu(tf, a as Tensor2D, b as Tensor2D);
+      return { y, back: (dy) => swigluGradient(tf, kernels, dy as Tensor2D, [a as Tensor2D, b as Tensor2D, t]) };
+    });
+    check(formula, layer, [rows("gate", ROWS, 4), rows("value", ROWS, 2)]);
+  });
+
+  test(`rows that are looked up twice get both gradients, by ${by}`, () => {
+    const gradient = kernels.scatterRows(tf.tensor2d([[1, 2], [3, 4], [5, 6]]), tf.tensor1d([2, 0, 2], "int32"), 4); // biome-ignore format: rows
+    assert.deepEqual(gradient.arraySync(), [[3, 4], [0, 0], [6, 8], [0, 0]]); // biome-ignore format: rows
+  });
+}
+
+test("exact GELU between products scaled by 1/√2, and its gradient, also far from zero", () => {
+  const formula: Formula = ([z]) => (z as Rows).map((row) => row.map((v) => v * (1 + erf(v))));
+  const layer = byHand(([z]) => {
+    const [y, e] = gelu(tf, z as Tensor2D);
+    return { y, back: (dy) => [geluGradient(tf, dy as Tensor2D, [z as Tensor2D, e])] };
+  });
+  check(formula, layer, [rows("z", ROWS, 3.5)]);
+});
+
+test("two products of one norm at once: gradients by input, weights, biases, scale and shift", () => {
+  const [first, second] = [{ weightScale: 0.5, biasScale: 0.5 }, { weightScale: 3 }];
+  const formula: Formula = ([x, w1, b1, w2, gamma, beta]) => {
+    const input = transposed(x as Rows).map((column) => column.map((v, i) => v * (gamma?.[0]?.[i] as number) + (beta?.[0]?.[i] as number)));
+    const times = (w: Rows, by: number) =>
+      w.map((row) => input.map((column) => by * row.reduce((sum, v, i) => sum + v * (column[i] as number), 0)));
+    const top = times(w1 as Rows, 0.5).map((row, i) => row.map((v) => v + 0.5 * (b1?.[0]?.[i] as number)));
+    return [...top, ...times(w2 as Rows, 3)];
   };
-  check(formula, layer, [rows("x", ROWS, 3), rows("gamma", 1, 1), rows("beta", 1, 1)]);
+  const layer = byHand(([x, w1, b1, w2, gamma, beta]) => {
+    const parts = [
+      { weight: w1 as Tensor, bias: tf.reshape(b1 as Tensor, [-1]), ...first },
+      { weight: w2 as Tensor, bias: null, ...second },
+    ];
+    const affine = { gamma: tf.reshape(gamma as Tensor, [-1]), beta: tf.reshape(beta as Tensor, [-1]) };
+    const back = (dy: Tensor) => {
+      const { dx, weights, biases, ...rest } = productsGradient(tf, {
+        dy: tf.split(dy as Tensor2D, [2, 4], 0),
+        x: x as Tensor2D,
+        parts,
+        affine,
+      });
+      const row = (one: Tensor | undefined) => tf.reshape(one as Tensor, [1, -1]);
+      return [dx, weights[0] as Tensor, row(biases[0]), weights[1] as Tensor, row(rest.gamma), row(rest.beta)];
+    };
+    return { y: tf.concat(products(tf, x as Tensor2D, parts, affine), 0), back };
+  });
+  check(formula, layer, [
+    rows("x", ROWS, 2),
+    rows("w1", 2, 1, ROWS),
+    rows("b1", 1, 1, 2),
+    rows("w2", 4, 1, ROWS),
+    rows("gamma", 1, 1, ROWS),
+    rows("beta", 1, 1, ROWS),
+  ]);
 });
 
-test("SiLU's gate and its gradient by both of its inputs, also far from zero", () => {
-  const formula: Formula = ([a, b]) =>
-    (a as Rows).map((row, i) => row.map((v, j) => (v / (1 + Math.exp(-v))) * ((b as Rows)[i]?.[j] as number)));
-  check(formula, (a, b) => siluGate(tf, a as Tensor2D, b as Tensor2D), [rows("gate", ROWS, 8), rows("value", ROWS, 2)]);
-});
-
-test("exact GELU and its gradient, also far from zero", () => {
-  const formula: Formula = ([x]) => (x as Rows).map((row) => row.map((v) => (v * (1 + erf(v / Math.SQRT2))) / 2));
-  check(formula, (x) => gelu(tf, x as Tensor2D), [rows("x", ROWS, 5)]);
+test("a table's rows by number, and its gradient: each row gets what its numbers got", () => {
+  const numbers = [2, 0, 2, 1];
+  const formula: Formula = ([table]) => numbers.map((number) => (table as Rows)[number] as number[]);
+  check(formula, (table) => lookup(tf, table as Tensor2D, tf.tensor1d(numbers, "int32") as Tensor1D), [rows("table", ROWS, 1)]);
 });
 
 test("rows scaled to length 1, and their gradient", () => {
@@ -82,6 +175,20 @@ function check(formula: Formula, layer: (...inputs: Tensor[]) => Tensor, inputs:
   const shares = tf.tensor1d(share.flat());
   const gradients = tf.grads((...given: Tensor[]) => tf.sum(tf.mul(tf.reshape(layer(...given), [-1]), shares)))(tensors);
   for (const [i, gradient] of gradients.entries()) assertNear([...gradient.dataSync()], differences(total, inputs, i).flat(), 2e-5);
+}
+
+/** A differentiable function of a forward pass and the backward pass it gives. */
+function byHand(forward: (inputs: Tensor[]) => { y: Tensor; back: (dy: Tensor) => Tensor[] }): (...inputs: Tensor[]) => Tensor {
+  return tf.customGrad((...args) => {
+    const [inputs, save] = [args.slice(0, -1), args.at(-1) as unknown as (tensors: Tensor[]) => void];
+    const { y } = forward(inputs as Tensor[]);
+    save(inputs as Tensor[]);
+    return { value: y, gradFunc: (dy: Tensor, saved: Tensor[]) => forward(saved).back(dy) };
+  }) as (...inputs: Tensor[]) => Tensor;
+}
+
+function transposed(rowsOf: Rows): Rows {
+  return (rowsOf[0] as number[]).map((_, column) => rowsOf.map((row) => row[column] as number));
 }
 
 /** Central differences by every number of the given input. */

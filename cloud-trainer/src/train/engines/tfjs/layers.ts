@@ -1,8 +1,10 @@
 /**
- * The few layers both towers are made of, with gradients written by hand where tfjs's own cost more than the layer.
- * Shapes: B batch, N tokens, W width; tokens are kept as [B·N, W] so that every product is one large matrix product.
+ * The layers both towers are made of, each a forward and a backward function by hand: what the backward pass needs is what
+ * the forward pass gave, so that a block may keep it or make it again. None records gradients; blocks do (recompute.ts).
+ * Shapes: activations [W, M], features by tokens, one column a token; weights [out, in] as checkpoints have them.
  */
-import type { Tensor, Tensor2D, Tf, Variable } from "./backend.ts";
+import type { Tensor, Tensor1D, Tensor2D, Tf, Variable } from "./backend.ts";
+import { type Kernels, kernelsOf } from "./kernels.ts";
 
 /** Weights by open_clip's names. */
 export type Weights = Map<string, Variable>;
@@ -13,81 +15,186 @@ export function weight(weights: Weights, name: string): Variable {
   return found;
 }
 
-/** x [M, from] · W [out, from]ᵀ + b. */
+/** x [M, from] · W [out, from]ᵀ + b, for rows of tokens and with tfjs's own gradient. */
 export function linear(tf: Tf, x: Tensor2D, weights: Weights, name: string): Tensor2D {
   const product = tf.matMul(x, weight(weights, `${name}.weight`) as unknown as Tensor2D, false, true);
   const bias = weights.get(`${name}.bias`);
   return (bias ? tf.add(product, bias) : product) as Tensor2D;
 }
 
+/** One of the products that share an input, with what its weight and its bias are multiplied by. */
+export type Product = { weight: Tensor; bias: Tensor | null; weightScale?: number; biasScale?: number };
+
+export function scaled(product: Product, by: number): Product {
+  return { ...product, weightScale: by, biasScale: by };
+}
+/** Scale γ and shift β of the layer norm before a product. */
+export type Affine = { gamma: Tensor; beta: Tensor };
+
 /**
- * Layer norm over the last axis (Ba et al. 2016). The backward pass keeps only x̂ and 1/σ:
- * dx = (g − mean(g) − x̂·mean(g·x̂)) / σ with g = dy·γ.
+ * y = W·(γ∘x̂ + β) + b for several W at once, as one product (W∘γ)·x̂ + (b + W·β): scale and shift then cost as much as a
+ * weight, not as much as the activations. x [in, M] → [out, M] a part.
  */
-export function layerNorm(tf: Tf, x: Tensor2D, weights: Weights, name: string, eps: number): Tensor2D {
-  const op = tf.customGrad((...args) => {
-    const [input, gamma, beta, save] = args as unknown as [Tensor2D, Tensor, Tensor, (tensors: Tensor[]) => void];
-    const centred = tf.sub(input, tf.mean(input, 1, true));
-    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(centred), 1, true), eps));
-    const normal = tf.mul(centred, inverse);
-    save([normal, inverse, gamma]);
-    return {
-      value: tf.add(tf.mul(normal, gamma), beta),
-      gradFunc: (dy: Tensor, saved: Tensor[]) => {
-        const [xHat, inv, g] = saved as [Tensor, Tensor, Tensor];
-        const scaled = tf.mul(dy, g);
-        const inner = tf.add(tf.mean(scaled, 1, true), tf.mul(xHat, tf.mean(tf.mul(scaled, xHat), 1, true)));
-        return [tf.mul(tf.sub(scaled, inner), inv), tf.sum(tf.mul(dy, xHat), 0), tf.sum(dy, 0)];
-      },
-    };
+export function products(tf: Tf, x: Tensor2D, parts: readonly Product[], affine?: Affine): Tensor2D[] {
+  return tf.tidy(() => {
+    const joined = joinRows(tf, parts);
+    const kernel = affine ? (tf.mul(joined, affine.gamma) as Tensor2D) : joined;
+    const y = tf.add(tf.matMul(kernel, x), joinBiases(tf, parts, joined, affine)) as Tensor2D;
+    return cutRows(tf, y, parts);
   });
-  return op(x, weight(weights, `${name}.weight`), weight(weights, `${name}.bias`)) as Tensor2D;
 }
 
-/** SiLU(a) · b, EVA-02's gate; keeps a, b and σ(a). */
-export function siluGate(tf: Tf, a: Tensor2D, b: Tensor2D): Tensor2D {
-  const op = tf.customGrad((...args) => {
-    const [gate, value, save] = args as unknown as [Tensor, Tensor, (tensors: Tensor[]) => void];
-    const sigma = tf.sigmoid(gate);
-    const silu = tf.mul(gate, sigma);
-    save([gate, value, sigma]);
+/** Gradients of `products` by its input, by each part's weight and bias, and by γ and β. */
+export function productsGradient(
+  tf: Tf,
+  { dy, x, parts, affine }: { dy: readonly Tensor2D[]; x: Tensor2D; parts: readonly Product[]; affine?: Affine },
+): { dx: Tensor2D; weights: Tensor[]; biases: Tensor1D[]; gamma?: Tensor; beta?: Tensor } {
+  return tf.tidy(() => {
+    const joined = joinRows(tf, parts);
+    const kernels = cutRows(tf, affine ? (tf.mul(joined, affine.gamma) as Tensor2D) : joined, parts);
+    const dx = addAll(
+      tf,
+      dy.map((one, i) => tf.matMul(kernels[i] as Tensor2D, one, true, false)),
+    ); // Σ Kᵀ·dy
+    const dKernel = concatRows(
+      tf,
+      dy.map((one) => tf.matMul(one, x, false, true)),
+    ); // dy·x̂ᵀ
+    const dBias = concatRows(
+      tf,
+      dy.map((one) => tf.sum(one, 1, true) as Tensor2D),
+    ); // [out, 1]
+    // dW = dK∘γ + db·βᵀ: the weight also acts on β
+    const dJoined = affine ? (tf.add(tf.mul(dKernel, affine.gamma), tf.mul(dBias, affine.beta)) as Tensor2D) : dKernel;
     return {
-      value: tf.mul(silu, value),
-      gradFunc: (dy: Tensor, saved: Tensor[]) => {
-        const [x, y, s] = saved as [Tensor, Tensor, Tensor];
-        const xs = tf.mul(x, s);
-        // d silu / dx = σ + x·σ·(1 − σ)
-        const slope = tf.add(s, tf.sub(xs, tf.mul(xs, s)));
-        return [tf.mul(tf.mul(dy, y), slope), tf.mul(dy, xs)];
-      },
+      dx,
+      weights: cutRows(tf, dJoined, parts).map((one, i) =>
+        tf.reshape(scaledBy(tf, one, parts[i]?.weightScale), parts[i]?.weight.shape as number[]),
+      ),
+      biases: cutRows(tf, dBias, parts).map((one, i) => tf.reshape(scaledBy(tf, one, parts[i]?.biasScale), [-1]) as Tensor1D),
+      ...(affine && {
+        gamma: tf.sum(tf.mul(dKernel, joined), 0),
+        beta: tf.reshape(tf.matMul(joined, dBias, true, false), [-1]),
+      }),
     };
   });
-  return op(a, b) as Tensor2D;
 }
 
-const SQRT_HALF = Math.SQRT1_2;
-const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+function joinRows(tf: Tf, parts: readonly Product[]): Tensor2D {
+  return concatRows(
+    tf,
+    parts.map(({ weight: one, weightScale }) => scaledBy(tf, tf.reshape(one, [one.shape[0] as number, -1]) as Tensor2D, weightScale)),
+  );
+}
 
-/** Exact GELU (Hendrycks and Gimpel 2016), x·Φ(x); the gradient is Φ(x) + x·φ(x). */
-export function gelu(tf: Tf, x: Tensor2D): Tensor2D {
+function joinBiases(tf: Tf, parts: readonly Product[], joined: Tensor2D, affine?: Affine): Tensor2D {
+  const own = parts.map(({ weight: { shape }, bias, biasScale }) =>
+    bias ? scaledBy(tf, bias, biasScale) : tf.zeros([shape[0] as number]),
+  );
+  const bias = tf.reshape(tf.concat(own as Tensor1D[]), [-1, 1]) as Tensor2D;
+  return affine ? tf.add(bias, tf.matMul(joined, tf.reshape(affine.beta, [-1, 1]) as Tensor2D)) : bias;
+}
+
+function scaledBy<T extends Tensor>(tf: Tf, x: T, scale = 1): T {
+  return scale === 1 ? x : (tf.mul(x, scale) as T);
+}
+
+function concatRows(tf: Tf, parts: Tensor2D[]): Tensor2D {
+  return parts.length === 1 ? (parts[0] as Tensor2D) : (tf.concat(parts, 0) as Tensor2D);
+}
+
+function addAll(tf: Tf, parts: Tensor2D[]): Tensor2D {
+  return parts.length === 1 ? (parts[0] as Tensor2D) : (tf.addN(parts) as Tensor2D);
+}
+
+function cutRows(tf: Tf, all: Tensor2D, parts: readonly Product[]): Tensor2D[] {
+  return parts.length === 1
+    ? [all]
+    : (tf.split(
+        all,
+        parts.map(({ weight: { shape } }) => shape[0] as number),
+        0,
+      ) as Tensor2D[]);
+}
+
+/**
+ * SiLU(2a)·b, EVA-02's gate, for a gate whose product was scaled by a half: SiLU(2a) = a·(1 + tanh a), and a tanh is a third
+ * of the cost of a sigmoid here. Gives h, and t = tanh a for the backward pass.
+ */
+export function swiglu(tf: Tf, a: Tensor2D, b: Tensor2D): [h: Tensor2D, t: Tensor2D] {
+  return tf.tidy(() => {
+    const t = tf.tanh(a);
+    const product = tf.mul(a, b);
+    return [tf.add(product, tf.mul(product, t)), t];
+  });
+}
+
+/** With q = dh·a: db = q·(1 + t), da = b·(dh·(1 + t) + q·(1 − t²)). */
+export function swigluGradient(
+  tf: Tf,
+  kernels: Kernels,
+  dh: Tensor2D,
+  [a, b, t]: [Tensor2D, Tensor2D, Tensor2D],
+): [da: Tensor2D, db: Tensor2D] {
+  return tf.tidy(() => {
+    const open = tf.add(t, 1);
+    const q = tf.mul<Tensor2D>(dh, a);
+    const db = tf.mul(q, open);
+    return [tf.mul(b, tf.add(tf.mul(dh, open), kernels.tanhGradient(t, q))), db] as [Tensor2D, Tensor2D];
+  });
+}
+
+/**
+ * √2·GELU(√2·z), the exact form (Hendrycks and Gimpel 2016), for products before and after that are scaled by 1/√2:
+ * GELU(x) = x·(1 + erf(x/√2))/2, so that z·(1 + erf z) is all that is left. Gives h, and erf z for the backward pass.
+ */
+export function gelu(tf: Tf, z: Tensor2D): [h: Tensor2D, erf: Tensor2D] {
+  return tf.tidy(() => {
+    const erf = tf.erf(z);
+    return [tf.add(z, tf.mul(z, erf)), erf];
+  });
+}
+
+const LOG_TWO_OVER_SQRT_PI = Math.log(2 / Math.sqrt(Math.PI));
+
+/** dz = dh·(1 + erf z + z·(2/√π)·exp(−z²)); the constant goes into the exponent. */
+export function geluGradient(tf: Tf, dh: Tensor2D, [z, erf]: [Tensor2D, Tensor2D]): Tensor2D {
+  return tf.tidy(() => {
+    const density = tf.exp(tf.sub(LOG_TWO_OVER_SQRT_PI, tf.square(z)));
+    return tf.add(dh, tf.mul(dh, tf.add(erf, tf.mul(z, density)))) as Tensor2D;
+  });
+}
+
+/** Rows of a table by number, [V, W] and [M] → [M, W]; the gradient is the sum of rows by number. */
+export function lookup(tf: Tf, table: Tensor2D, numbers: Tensor1D): Tensor2D {
   const op = tf.customGrad((...args) => {
-    const [input, save] = args as unknown as [Tensor, (tensors: Tensor[]) => void];
-    const phi = tf.mul(tf.add(tf.erf(tf.mul(input, SQRT_HALF)), 1), 0.5);
-    save([input, phi]);
+    const [rows, save] = args as unknown as [Tensor2D, (tensors: Tensor[]) => void];
+    save([numbers]);
     return {
-      value: tf.mul(input, phi),
-      gradFunc: (dy: Tensor, saved: Tensor[]) => {
-        const [v, cdf] = saved as [Tensor, Tensor];
-        const density = tf.mul(tf.exp(tf.mul(tf.square(v), -0.5)), INVERSE_SQRT_2PI);
-        return tf.mul(dy, tf.add(cdf, tf.mul(v, density)));
-      },
+      value: tf.gather(rows, numbers),
+      gradFunc: (dy: Tensor, saved: Tensor[]) =>
+        tf.tidy(() => kernelsOf(tf).scatterRows(dy as Tensor2D, saved[0] as Tensor1D, rows.shape[0])),
     };
   });
-  return op(x) as Tensor2D;
+  return op(table) as Tensor2D;
 }
 
-/** Rows scaled to length 1. */
+/** Rows scaled to length 1: y = x·r, dx = r·(dy − y·Σ dy·y). */
 export function normalise<T extends Tensor>(tf: Tf, x: T): T {
-  const axis = x.shape.length - 1;
-  return tf.mul(x, tf.rsqrt(tf.add(tf.sum(tf.square(x), axis, true), 1e-12))) as T;
+  const op = tf.customGrad((...args) => {
+    const [rows, save] = args as unknown as [Tensor, (tensors: Tensor[]) => void];
+    const axis = rows.shape.length - 1;
+    const inverse = tf.rsqrt(tf.add(tf.sum(tf.square(rows), axis, true), 1e-12));
+    const y = tf.mul(rows, inverse);
+    save([y, inverse]);
+    return {
+      value: y,
+      gradFunc: (dy: Tensor, saved: Tensor[]) =>
+        tf.tidy(() => {
+          const [unit, r] = saved as [Tensor, Tensor];
+          return tf.mul(tf.sub(dy, tf.mul(unit, tf.sum(tf.mul(dy, unit), axis, true))), r);
+        }),
+    };
+  });
+  return op(x) as T;
 }

@@ -1,63 +1,63 @@
 /**
  * CLIP's text tower (Radford et al. 2021): causal transformer, exact GELU, the row of the end token times text_projection.
  * In: ids [T, context] (the end token is the largest). Out: `text_embeds` [T, D] of length 1.
- * Embedding lookup is a product with one-hot rows, because the wasm back end has no gradient of gather.
+ * With `recompute` each block's activations are made again in the backward pass instead of being kept.
  */
 import type { ModelConfig } from "@kenpin/clip";
-import { vocabularySize } from "@kenpin/clip";
-import type { Tensor, Tensor2D, Tensor3D, Tf } from "./backend.ts";
-import { gelu, layerNorm, linear, normalise, type Weights, weight } from "./layers.ts";
+import type { Tensor1D, Tensor2D, Tf } from "./backend.ts";
+import { kernelsOf } from "./kernels.ts";
+import { lookup, normalise, products, productsGradient, type Weights, weight } from "./layers.ts";
+import { type Block, type Parameters, runBlock } from "./recompute.ts";
+import { createTextBlock } from "./text-block.ts";
 
 const EPS = 1e-5;
 
 export type TextTower = (weights: Weights, ids: Int32Array[]) => Tensor2D;
 
-export function createTextTower(tf: Tf, config: ModelConfig): TextTower {
+export function createTextTower(tf: Tf, config: ModelConfig, { recompute = false }: { recompute?: boolean } = {}): TextTower {
   const { width, heads, layers, context } = config.text;
-  const headDim = width / heads;
-  const causal = tf.keep(
-    tf.tensor(
-      Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? -1e9 : 0)),
-      [1, 1, context, context],
-    ),
-  );
-
-  const attention = (weights: Weights, name: string, x: Tensor2D, batch: number): Tensor2D => {
-    const qkv = tf.add(
-      tf.matMul(x, weight(weights, `${name}.in_proj_weight`) as unknown as Tensor2D, false, true),
-      weight(weights, `${name}.in_proj_bias`),
-    );
-    const [q, k, v] = tf.split(qkv, 3, 1).map((part) => tf.transpose(tf.reshape(part, [batch, context, heads, headDim]), [0, 2, 1, 3])) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), headDim ** -0.5), causal);
-    const mixed = tf.matMul(tf.softmax(scores), v);
-    return linear(tf, tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * context, width]) as Tensor2D, weights, `${name}.out_proj`);
-  };
-
   return (weights, ids) => {
     const batch = ids.length;
-    const flat = tf.tensor1d(Int32Array.from(ids.flatMap((row) => [...row])), "int32");
-    const table = weight(weights, "text.token_embedding.weight") as unknown as Tensor2D;
-    const looked = tf.reshape(tf.matMul(tf.oneHot(flat, vocabularySize(config)) as Tensor2D, table), [batch, context, width]) as Tensor3D;
-    let x: Tensor2D = tf.reshape(tf.add(looked, weight(weights, "text.positional_embedding")), [batch * context, width]) as Tensor2D;
+    // 1. ids to embeddings, positions added, features by tokens
+    const numbers = tf.tensor1d(Int32Array.from(ids.flatMap((row) => [...row])), "int32");
+    const looked = lookup(tf, weight(weights, "text.token_embedding.weight") as unknown as Tensor2D, numbers);
+    const placed = tf.add(tf.reshape(looked, [batch, context, width]), weight(weights, "text.positional_embedding"));
+    let x = tf.transpose(tf.reshape(placed, [batch * context, width])) as Tensor2D;
+    // 2. blocks
+    const block = createTextBlock(tf, { batch, heads, eps: EPS });
     for (let i = 0; i < layers; i++) {
-      const block = `text.transformer.resblocks.${i}`;
-      x = tf.add(x, attention(weights, `${block}.attn`, layerNorm(tf, x, weights, `${block}.ln_1`, EPS), batch)) as Tensor2D;
-      const hidden = gelu(tf, linear(tf, layerNorm(tf, x, weights, `${block}.ln_2`, EPS), weights, `${block}.mlp.c_fc`));
-      x = tf.add(x, linear(tf, hidden, weights, `${block}.mlp.c_proj`)) as Tensor2D;
+      x = runBlock(block, x, { tf, weights, prefix: `text.transformer.resblocks.${i}.`, recompute });
     }
-    const ends = tf.tensor1d(
-      ids.map((row, i) => i * context + row.indexOf(Math.max(...row))),
-      "int32",
-    );
-    const rows: Tensor2D = tf.matMul(tf.oneHot(ends, batch * context) as Tensor2D, x);
-    const projected = tf.matMul(
-      layerNorm(tf, rows, weights, "text.ln_final", EPS),
-      weight(weights, "text.text_projection") as unknown as Tensor2D,
-    );
-    return normalise(tf, projected as Tensor2D);
+    // 3. the end token's column of each text, normed and projected
+    const ends = Int32Array.from(ids, (row, i) => i * context + row.indexOf(Math.max(...row)));
+    const last = tf.transpose(lookup(tf, tf.transpose(x) as Tensor2D, tf.tensor1d(ends, "int32"))) as Tensor2D;
+    return normalise(tf, tf.transpose(runBlock(createProjection(tf), last, { tf, weights, prefix: "text." })) as Tensor2D);
+  };
+}
+
+/** ln_final and text_projection [W, D], which unlike all other products is stored input by output: [W, T] → [D, T]. */
+function createProjection(tf: Tf): Block {
+  const kernels = kernelsOf(tf);
+  const product = (parameters: Parameters) => [{ weight: tf.transpose(parameters("text_projection")), bias: null }];
+  const affine = (parameters: Parameters) => ({ gamma: parameters("ln_final.weight"), beta: parameters("ln_final.bias") });
+  return {
+    names: ["ln_final.weight", "ln_final.bias", "text_projection"],
+    forward: (x, parameters) => {
+      const [normal, inverse] = kernels.norm(x, EPS);
+      const [y] = tf.tidy(() => products(tf, normal, product(parameters), affine(parameters))) as [Tensor2D];
+      return { y, kept: [normal, inverse] };
+    },
+    backward: (dy, kept, parameters) => {
+      const [normal, inverse] = kept as [Tensor2D, Tensor1D];
+      const back = productsGradient(tf, { dy: [dy], x: normal, parts: product(parameters), affine: affine(parameters) });
+      return {
+        dx: kernels.normGradient(back.dx, normal, inverse),
+        gradients: {
+          "ln_final.weight": back.gamma as Tensor1D,
+          "ln_final.bias": back.beta as Tensor1D,
+          text_projection: tf.transpose(back.weights[0] as Tensor2D),
+        },
+      };
+    },
   };
 }
