@@ -14,6 +14,7 @@ import { pullCommand } from "./commands/pull.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
+import { trainCommand, trainProcessCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { RECYCLE } from "./train/run-folder.ts";
 
@@ -32,6 +33,8 @@ const program = new Command("kenpin")
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
   .addCommand(scoreCommand())
+  .addCommand(trainCommand())
+  .addCommand(trainProcessCommand(), { hidden: true })
   .addCommand(tuneCommand());
 
 // A command that a hub started ends with it, however the hub ended.

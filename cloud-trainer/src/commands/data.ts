@@ -179,8 +179,8 @@ function described(set: PictureSet): string {
 
 function findingText({ severity, kind, message, advice, pictures, count }: Finding): string {
   const names = pictures.slice(0, 3).join(", ");
-  const more = count > 3 ? `, and ${count - 3} more` : "";
-  return `${severity} ${kind}: ${message}; ${advice}${names === "" ? "" : `\n    ${names}${more}`}\n`;
+  const more = count > 3 ? `, … ${count - 3} more` : "";
+  return `${severity} ${kind}: ${message}\n    ${advice}${names === "" ? "" : `\n    ${names}${more}`}\n`;
 }
 
 function print(value: unknown): void {

@@ -11,6 +11,9 @@ const THUMB_PX = 128;
 const GAP_PX = 10;
 const TEXT_PX = 30;
 const FRAME_PX = 4;
+/** What fits below a picture at 11 pixels. */
+const KIND_LETTERS = 14;
+const NAME_LETTERS = 20;
 /** Told apart by the colour-blind too (Okabe and Ito 2008). */
 const COLOURS = { good: "#0072b2", bad: "#d55e00", none: "#888888" };
 
@@ -76,14 +79,17 @@ async function thumbOf(picture: Picture) {
   return resizeImage(image, Math.max(1, Math.round(image.width * scale)), Math.max(1, Math.round(image.height * scale)));
 }
 
+/** The colour says good or bad. */
 function kindOf({ label, defect, split }: Picture): string {
-  return [defect ? `${label}: ${defect}` : (label ?? "no label"), split].filter(Boolean).join(", ");
+  const kind = [...(defect ?? label ?? "no label")];
+  const short = kind.length <= KIND_LETTERS ? kind.join("") : `${kind.slice(0, KIND_LETTERS - 1).join("")}…`;
+  return split === null ? short : `${short}, ${split}`;
 }
 
 /** The end of a path tells more than its beginning. */
 function tail(key: string): string {
   const letters = [...key];
-  return letters.length <= 20 ? key : `…${letters.slice(-19).join("")}`;
+  return letters.length <= NAME_LETTERS ? key : `…${letters.slice(1 - NAME_LETTERS).join("")}`;
 }
 
 function asXml(text: string): string {

@@ -9,18 +9,18 @@ type Text = { severity: "error" | "warning" } & Record<Language, Words>;
 export const FINDING_TEXTS = {
   "empty-file": {
     severity: "error",
-    en: { message: "{count} files have no bytes", advice: "copy them again, or remove them" },
+    en: { message: "files without a byte: {count}", advice: "copy them again, or remove them" },
     ja: { message: "空のファイルが{count}件あります", advice: "もう一度コピーするか、取り除いてください" },
   },
   "not-a-picture": {
     severity: "error",
-    en: { message: "{count} files are no pictures, whatever their names say", advice: "replace or remove them" },
+    en: { message: "files that are no pictures, whatever their names say: {count}", advice: "replace or remove them" },
     ja: { message: "名前は画像でも中身が画像でないファイルが{count}件あります", advice: "差し替えるか、取り除いてください" },
   },
   unreadable: {
     severity: "error",
     en: {
-      message: "{count} pictures cannot be read; the first: {why}",
+      message: "pictures that cannot be read: {count} (the first: {why})",
       advice: "copy them again, save them as PNG or JPEG, or remove them",
     },
     ja: {
@@ -31,20 +31,23 @@ export const FINDING_TEXTS = {
   "wrong-ending": {
     severity: "warning",
     en: {
-      message: "{count} pictures are of another type than their names say; the first is {type}",
+      message: "pictures of another type than their names say: {count} (the first is {type})",
       advice: "rename them, other programs may refuse them",
     },
     ja: { message: "拡張子と中身の形式が違う画像が{count}枚あります(最初の中身は{type})", advice: "拡張子を直してください" },
   },
   "labels-contradict": {
     severity: "error",
-    en: { message: "{count} pictures are the same and labelled good here and bad there", advice: "look at them again and keep one label" },
+    en: {
+      message: "pictures that are the same and labelled good here, bad there: {count}",
+      advice: "look at them again and keep one label",
+    },
     ja: { message: "同じ画像なのに良品と不良品の両方に分類されたものが{count}枚あります", advice: "見直して、どちらか一方にしてください" },
   },
   "alike-contradict": {
     severity: "warning",
     en: {
-      message: "{count} pictures look nearly the same and are labelled good here and bad there",
+      message: "pictures that look nearly the same and are labelled good here, bad there: {count}",
       advice: "look at them again: is the defect really visible?",
     },
     ja: {
@@ -55,7 +58,7 @@ export const FINDING_TEXTS = {
   "group-on-both-sides": {
     severity: "error",
     en: {
-      message: "{count} pictures belong to groups that stand on both sides of the set's own split",
+      message: "pictures of groups that stand on both sides of the set's own split: {count}",
       advice: "split it anew with `kenpin data split`: what a model has seen cannot judge it",
     },
     ja: {
@@ -66,7 +69,7 @@ export const FINDING_TEXTS = {
   "picture-on-both-sides": {
     severity: "error",
     en: {
-      message: "{count} pictures stand on both sides of the set's own split",
+      message: "pictures that stand on both sides of the set's own split: {count}",
       advice: "split it anew with `kenpin data split`, or remove one of each",
     },
     ja: {
@@ -77,20 +80,20 @@ export const FINDING_TEXTS = {
   "alike-on-both-sides": {
     severity: "warning",
     en: {
-      message: "{count} pictures have a near copy on the other side of the set's own split",
+      message: "pictures with a near copy on the other side of the set's own split: {count}",
       advice: "split it anew with `kenpin data split`",
     },
     ja: { message: "ほとんど同じ画像が学習用と評価用に分かれています({count}枚)", advice: "`kenpin data split` で分け直してください" },
   },
   "mask-mismatch": {
     severity: "error",
-    en: { message: "{count} masks do not fit their pictures; the first: {why}", advice: "export the masks at the pictures' size" },
+    en: { message: "masks that do not fit their pictures: {count} (the first: {why})", advice: "export the masks at the pictures' size" },
     ja: { message: "画像に合わないマスクが{count}枚あります(最初:{why})", advice: "画像と同じ大きさで書き出してください" },
   },
   duplicates: {
     severity: "warning",
     en: {
-      message: "{count} pictures are there more than once, byte for byte or pixel for pixel ({groups} different ones)",
+      message: "pictures that are there more than once, byte for byte or pixel for pixel: {count} ({groups} different)",
       advice: "keep one of each: copies weigh more than they should",
     },
     ja: { message: "まったく同じ画像が重複しています({count}枚、{groups}種類)", advice: "1枚ずつ残してください。重複すると重みが偏ります" },
@@ -98,7 +101,7 @@ export const FINDING_TEXTS = {
   "near-duplicates": {
     severity: "warning",
     en: {
-      message: "{count} pictures look nearly the same as another ({groups} groups)",
+      message: "pictures that look nearly the same as another: {count} ({groups} groups)",
       advice: "keep each group on one side of a split; `kenpin data split` does so",
     },
     ja: {
@@ -109,7 +112,7 @@ export const FINDING_TEXTS = {
   "too-small": {
     severity: "warning",
     en: {
-      message: "{count} pictures are smaller than the model's input of {size} pixels",
+      message: "pictures smaller than the model's input of {size} pixels: {count}",
       advice: "enlarged pictures have no more detail: bring the camera closer",
     },
     ja: {
@@ -119,7 +122,7 @@ export const FINDING_TEXTS = {
   },
   black: {
     severity: "warning",
-    en: { message: "{count} pictures are black (mean grey level below {limit} of 255)", advice: "look at light, lens cap and trigger" },
+    en: { message: "black pictures: {count} (mean grey level below {limit} of 255)", advice: "look at light, lens cap and trigger" },
     ja: {
       message: "真っ黒な画像が{count}枚あります(平均輝度が255段階で{limit}未満)",
       advice: "照明、レンズキャップ、トリガーを確認してください",
@@ -128,7 +131,7 @@ export const FINDING_TEXTS = {
   "over-exposed": {
     severity: "warning",
     en: {
-      message: "{count} pictures are over-exposed: up to {share} % of the pixels are white, {usual} % is usual in this set",
+      message: "over-exposed pictures: {count} (up to {share} % of the pixels are white, {usual} % is usual in this set)",
       advice: "shorten the exposure",
     },
     ja: {
@@ -139,7 +142,7 @@ export const FINDING_TEXTS = {
   blurred: {
     severity: "warning",
     en: {
-      message: "{count} pictures are blurred: sharpness down to {lowest}, {usual} is usual in this set",
+      message: "blurred pictures: {count} (sharpness down to {lowest}, {usual} is usual in this set)",
       advice: "look at focus, vibration and exposure time",
     },
     ja: {
@@ -149,7 +152,7 @@ export const FINDING_TEXTS = {
   },
   unlabelled: {
     severity: "warning",
-    en: { message: "{count} pictures have no label", advice: "label them good or bad; without a label they only pretrain" },
+    en: { message: "pictures without a label: {count}", advice: "label them good or bad; without a label they only pretrain" },
     ja: {
       message: "ラベルのない画像が{count}枚あります",
       advice: "良品か不良品かを付けてください。ラベルがないと事前学習にしか使えません",
@@ -183,13 +186,16 @@ export const FINDING_TEXTS = {
   },
   "caption-empty": {
     severity: "warning",
-    en: { message: "{count} pictures have no caption, others have one", advice: "write one, or they are left out of contrastive training" },
+    en: {
+      message: "pictures without a caption, where others have one: {count}",
+      advice: "write one, or they are left out of contrastive training",
+    },
     ja: { message: "説明文のない画像が{count}枚あります", advice: "説明文を付けてください。ないと対照学習から外れます" },
   },
   "caption-too-long": {
     severity: "warning",
     en: {
-      message: "{count} pictures have captions longer than the model's {context} tokens; the longest has {longest}",
+      message: "pictures with a caption longer than the model's {context} tokens: {count} (the longest has {longest})",
       advice: "shorten them: the end is cut off",
     },
     ja: {
@@ -210,7 +216,7 @@ export const FINDING_TEXTS = {
   },
   skipped: {
     severity: "warning",
-    en: { message: "{count} other files were passed over", advice: "nothing to do, unless one of them should be a picture" },
+    en: { message: "other files, passed over: {count}", advice: "nothing to do, unless one of them should be a picture" },
     ja: { message: "画像でないファイル{count}件を読み飛ばしました", advice: "画像のはずのものがなければ、そのままで構いません" },
   },
 } as const satisfies Record<string, Text>;

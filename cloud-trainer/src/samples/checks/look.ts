@@ -10,6 +10,8 @@ export const THUMB = { width: 18, height: 16 } as const;
 /** Finer detail than this says more of the sensor's noise than of the lens. */
 const LARGEST_SIDE = 1024;
 const BRIGHT = 250;
+/** Variance that rounding to whole levels alone (1/12 each) gives the Laplacian, whose squared weights sum to 20. */
+const ROUNDING = 20 / 12;
 
 export type Look = {
   width: number;
@@ -87,7 +89,7 @@ function sharpnessOf({ width, height, data }: Grey): number {
   }
   const n = (width - 2) * (height - 2);
   const spread = level2 / n - (level / n) ** 2;
-  return spread < 1e-6 ? 0 : (edges2 / n - (edges / n) ** 2) / spread;
+  return spread < 1e-6 ? 0 : Math.max(0, edges2 / n - (edges / n) ** 2 - ROUNDING) / spread;
 }
 
 /** A picture smaller than the thumbnail repeats its pixels. */
