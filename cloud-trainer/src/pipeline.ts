@@ -29,7 +29,7 @@ import { runRoutes } from "./serve/run-routes.ts";
 import { openRuns } from "./serve/runs.ts";
 import { startServer } from "./serve/server.ts";
 import { summaryRoutes } from "./serve/summary.ts";
-import { startTrainers, type TrainerCommand } from "./serve/trainer-process.ts";
+import { startTrainers, type TrainerCommand } from "./trainer-process.ts";
 
 export type HubOptions = {
   dataDir: string;

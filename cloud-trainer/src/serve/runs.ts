@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import { Refusal } from "../door.ts";
 import type { Database, Emit } from "../ports.ts";
 import { type TrainingSample, TuneJob, TuneResult } from "../tune-job.ts";
-import { startTrainer, type TrainerCommand, type TrainerProcess } from "./trainer-process.ts";
+import { startTrainer, type TrainerCommand, type TrainerProcess } from "../trainer-process.ts";
 
 const TABLES = [
   `CREATE TABLE runs (
@@ -75,12 +75,16 @@ export async function openRuns(options: RunsOptions) {
     now.run = mine; // taken before the first await, so that two requests cannot both pass
     try {
       const { job, words } = await prepare(id, request, options);
-      await mkdir(join(dataDir, "runs", id), { recursive: true });
-      await writeFile(join(dataDir, "runs", id, "job.json"), `${JSON.stringify(job, null, 2)}\n`, { flush: true });
+      const folder = join(dataDir, "runs", id);
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, "job.json"), `${JSON.stringify(job, null, 2)}\n`, { flush: true });
       const sql = "INSERT INTO runs (id, state, request, started_at) VALUES (?, 'running', ?, ?)";
       await database.run(sql, id, JSON.stringify(request), new Date().toISOString());
-      mine.child = startTrainer(options.trainer, ["tune", "--run", join(dataDir, "runs", id)], keepProgress(id, database, tell));
-      log.info({ run: id, samples: job.samples.length, trainerPid: mine.child.pid }, "run-started");
+      mine.child = startTrainer(options.trainer, ["tune", "--run", folder], keepProgress(id, database, tell), {
+        folder,
+        onRestart: (why) => log.warn({ run: id, why }, "trainer-restarted"),
+      });
+      log.info({ run: id, samples: job.samples.length, trainerPid: mine.child.pid() }, "run-started");
       // What cannot even be recorded (a full disk) must not take the hub with it; at its next start the run is called failed.
       mine.ended = follow(id, request, words, mine.child)
         .catch((error: unknown) => log.error({ run: id, error: errorLine(error) }, "run-not-recorded"))

@@ -10,6 +10,9 @@ import { join } from "node:path";
 import { errorLine } from "@kenpin/schema";
 import { type Checkpoint, type CheckpointPlan, diskError, readCheckpoint, readHead, syncFolder, writeCheckpoint } from "./checkpoint.ts";
 
+/** The error and the exit code by which a process whose memory has grown asks to be started again. */
+export const RECYCLE = { error: "memory-recycle", exitCode: 75 } as const;
+
 const KEPT = 2;
 const NAME = /^step-(\d{8,16})$/;
 

@@ -7,7 +7,7 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { KenpinError, errorLine } from "@kenpin/schema";
-import type { RunFolder } from "../../run-folder.ts";
+import { RECYCLE, type RunFolder } from "../../run-folder.ts";
 import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 import type { LossAndGradients, Objective } from "./objective.ts";
@@ -47,8 +47,11 @@ export type StageEvent = {
 };
 
 export type StageRun<B extends { size: number }> = Trained & {
-  /** The same draw gives the same batch; draws go on after a rollback, so offending batches do not come back. */
-  batchAt: (draw: number) => B | Promise<B>;
+  /**
+   * The same draw gives the same batch; draws go on after a rollback, so offending batches do not come back. `progress` is the
+   * share of the run that has passed.
+   */
+  batchAt: (draw: number, progress: number) => B | Promise<B>;
   objective: Objective<B>;
   length: { steps: number } | { seconds: number };
   /** `rate` is the peak, `floor` its share at the end, `warmup` in steps. */
@@ -81,8 +84,6 @@ const FAILED_BATCHES = 10;
 const MEMORY_EVERY = 8;
 /** exp(logit_scale) never passes 100 (Radford et al. 2021, section 2.5). */
 const LOGIT_SCALE_LIMIT = Math.log(100);
-/** The trainer's command turns this error into an exit code that means "start me again". */
-export const RECYCLE = "memory-recycle";
 
 type Counts = Pick<LoopState, "draw" | "samplesSeen" | "seconds" | "skipped" | "rollbacks">;
 type Loop<B extends { size: number }> = {
@@ -147,7 +148,7 @@ async function takeStep<B extends { size: number }>(loop: Loop<B>, batch: B): Pr
   const made = run.objective(batch);
   const reading = read(run, made);
   counts.samplesSeen += batch.size;
-  const verdict = stability.judge(loop.step + 1, reading.loss, reading.norm);
+  const verdict = stability.judge(loop.step + 1, reading);
   if (verdict.kind === "accept") update(loop, made.gradients, reading);
   run.tf.dispose([...made.gradients.values()]);
   if (verdict.kind === "accept") return afterStep(loop);
@@ -214,7 +215,7 @@ async function drawBatch<B extends { size: number }>(loop: Loop<B>): Promise<B> 
   for (let failed = 1; ; failed++) {
     const draw = loop.counts.draw++;
     try {
-      return await loop.run.batchAt(draw);
+      return await loop.run.batchAt(draw, loop.step / expectedSteps(loop));
     } catch (error) {
       tell(loop, "batch-failed", `batch ${draw} cannot be drawn: ${errorLine(error)}`);
       if (failed < FAILED_BATCHES) continue;
@@ -241,7 +242,7 @@ async function watchMemory<B extends { size: number }>(loop: Loop<B>): Promise<v
     );
   }
   if (await saved(loop, "memory"))
-    throw new KenpinError(RECYCLE, `${used} MB are in use, the limit is ${limit} MB: saved, to be started again`);
+    throw new KenpinError(RECYCLE.error, `${used} MB are in use, the limit is ${limit} MB: saved, to be started again`);
 }
 
 /** All that the host must know of a step, in one read-back. */
