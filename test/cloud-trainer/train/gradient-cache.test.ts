@@ -76,7 +76,7 @@ test("a frozen text tower is embedded once; the image tower's gradient is that o
   assert.equal(known.isDisposed, false);
 });
 
-test("dropping other patches the second time would be another gradient: the comparison sees it", () => {
+test("dropping other patches the second time is another gradient, and the comparison sees it", () => {
   const { weights, embedRows, whole } = model("infonce");
   let calls = 0;
   const cached = cachedGradients(tf, weights, {
@@ -84,7 +84,7 @@ test("dropping other patches the second time would be another gradient: the comp
     embed: (index) => embedRows(starts[index] as number, SIZES[index] as number, index < 3, calls++ >= SIZES.length ? 1 : 0),
     ...settings("infonce", weights),
   });
-  assert.throws(() => compare(cached, whole()), /is off by/);
+  assert.throws(() => compare(cached, whole()), /^AssertionError.*: loss /);
 });
 
 test("only the loss and the gradients stay", () => {
@@ -117,8 +117,8 @@ function model(kind: CachedBatch["kind"], trained: (name: string) => boolean = (
   const side = CONFIG.image.size;
   const imageRows = (from: number, count: number, shift = 0) => {
     const pixels = tf.tensor4d(images.pixels.subarray(from * PIXELS, (from + count) * PIXELS), [count, 3, side, side]);
-    const kept = tf.tensor2d(images.kept.subarray(from * KEPT, (from + count) * KEPT), [count, KEPT], "int32");
-    return image.embed(weights, pixels, { kept: tf.mod(tf.add(kept, shift), 9) as Tensor2D });
+    const kept = images.kept.subarray(from * KEPT, (from + count) * KEPT).map((patch) => (patch + shift) % 9);
+    return image.embed(weights, pixels, { kept: tf.tensor2d(kept, [count, KEPT], "int32") });
   };
   const textRows = (from = 0, to = CAPTIONS) => text(weights, images.ids.slice(from, to));
   const local = (patches: Tensor2D) => tf.mul(tf.sum(tf.square(tf.slice(patches, [0, 0], [-1, 3]))), 0.01);

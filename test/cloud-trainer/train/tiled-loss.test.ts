@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { loadBackend, type Tensor, type Tensor2D } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import { clipLoss, contrastiveLoss, sigmoidLoss } from "../../../cloud-trainer/src/train/engines/tfjs/losses.ts";
-import { captionRelations, pairRelations, type Relations, tiledLoss } from "../../../cloud-trainer/src/train/engines/tfjs/tiled-loss.ts";
+import { captionRelations, lossInTiles, pairRelations, type Relations } from "../../../cloud-trainer/src/train/engines/tfjs/tiled-loss.ts";
 import { draw } from "../../onnx/seeded-weights.ts";
 
 type Rows = number[][];
@@ -72,21 +72,16 @@ test("captions by number: a picture belongs to every text with its number, acros
   }
 });
 
-test("the tiled loss leaves only its answer behind", () => {
+test("the loss in tiles leaves nothing behind", () => {
   for (const kind of ["infonce", "sigmoid"] as const) {
     const image = tf.tensor2d(unit("image", 6, 4)) as Tensor2D;
     const before = tf.memory().numTensors;
     const tiles = [image];
-    const made = tiledLoss(tf, {
-      kind,
-      images: tiles,
-      texts: tiles,
-      relations: pairRelations(tf),
-      scale: 10,
-      bias: kind === "sigmoid" ? -1 : 0,
-    });
-    assert.equal(tf.memory().numTensors, before + 2);
-    tf.dispose([...made.images, ...made.texts]);
+    const bias = kind === "sigmoid" ? -1 : 0;
+    const made = lossInTiles(tf, { kind, images: tiles, texts: tiles, relations: pairRelations(tf), scale: 10, bias });
+    tf.dispose([made.byImages(0).gradient, made.byTexts(0)]);
+    made.dispose();
+    assert.equal(tf.memory().numTensors, before);
   }
 });
 
@@ -114,16 +109,20 @@ function whole(settings: Settings, image: Rows, text: Rows, related?: { positive
 function inTiles(settings: Settings, image: Rows, text: Rows, tiles: { rows: number; columns: number; relations: Relations }): Answer {
   const chunks = (rows: Rows, size: number) =>
     Array.from({ length: Math.ceil(rows.length / size) }, (_, i) => tf.tensor2d(rows.slice(i * size, (i + 1) * size)));
-  const { loss, images, texts, scale, bias } = tiledLoss(tf, {
+  const [images, texts] = [chunks(image, tiles.rows), chunks(text, tiles.columns)];
+  const made = lossInTiles(tf, {
     kind: settings.loss === "clip" ? "infonce" : "sigmoid",
-    images: chunks(image, tiles.rows),
-    texts: chunks(text, tiles.columns),
+    images,
+    texts,
     relations: tiles.relations,
     scale: settings.scale,
     bias: settings.bias,
   });
+  const byImages = images.map((_, i) => made.byImages(i));
   const flat = (tensors: Tensor2D[]) => tensors.flatMap((tensor) => [...tensor.dataSync()]);
-  return { value: loss, gradients: { image: flat(images), text: flat(texts), scale, bias } };
+  const byText = flat(texts.map((_, j) => made.byTexts(j)));
+  const scale = byImages.reduce((sum, one) => sum + one.scale, 0);
+  return { value: made.loss, gradients: { image: flat(byImages.map(({ gradient }) => gradient)), text: byText, scale, bias: made.bias } };
 }
 
 /** The losses in float64, row by row, from their definitions. */

@@ -2,9 +2,10 @@
  * The exact gradient of a contrastive batch of any size, in the memory of one micro-batch: GradCache (Gao et al. 2021,
  * arXiv 2101.06983).
  *   1. embed every micro-batch without keeping what a backward pass would need
- *   2. loss of the whole batch and its gradient by every embedding, tile by tile (tiled-loss.ts)
- *   3. embed every micro-batch again, now for its gradient: L' = Σ embedding · its cached gradient has the same gradient by the
- *      weights as the whole loss
+ *   2. loss of the whole batch, tile by tile (tiled-loss.ts)
+ *   3. embed every micro-batch again, now for its gradient: L' = Σ embedding · (gradient of the whole loss by it) has the same
+ *      gradient by the weights as the whole loss. GradCache keeps the gradients by all embeddings too; here each tile's are
+ *      worked out when its micro-batches come, so that the embeddings are all that grows with the batch.
  * In: a function that embeds micro-batch `index`; it is called twice with each, and must answer the same both times, so what is
  * random in it (patch dropout, augmentation) is part of the micro-batch's data. Out: loss and gradients, as of one batch.
  */
@@ -12,7 +13,7 @@ import type { Scalar } from "@tensorflow/tfjs-core";
 import type { Tensor, Tensor2D, Tf, Variable } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 import type { LossAndGradients } from "./objective.ts";
-import { type Relations, type TiledGradients, tiledLoss } from "./tiled-loss.ts";
+import { type LossInTiles, lossInTiles, type Relations } from "./tiled-loss.ts";
 
 export type MicroBatch = {
   /** Embeddings of length 1, [b, D] and [t, D]; null where this micro-batch has none of them. */
@@ -41,10 +42,10 @@ export function cachedGradients(tf: Tf, weights: Weights, batch: CachedBatch): L
   const cached = embedAll(tf, batch);
   const numbers = { scale: numberOf(tf, batch.scale), bias: batch.bias ? numberOf(tf, batch.bias) : 0 };
   const { kind, relations } = batch;
-  const whole = tiledLoss(tf, { kind, relations, images: cached.images.tiles, texts: cached.texts.tiles, ...numbers });
-  tf.dispose([...cached.images.tiles, ...cached.texts.tiles]);
+  const whole = lossInTiles(tf, { kind, relations, images: cached.images.tiles, texts: cached.texts.tiles, ...numbers });
   const { gradients, local } = replay(tf, weights, batch, { cached, whole });
-  tf.dispose([...whole.images, ...whole.texts]);
+  whole.dispose();
+  tf.dispose([...cached.images.tiles, ...cached.texts.tiles]);
   const parts = { contrast: tf.scalar(whole.loss), ...(local === null ? {} : { local: tf.scalar(local) }) };
   return { loss: tf.scalar(whole.loss + (local ?? 0)), gradients, parts };
 }
@@ -94,28 +95,52 @@ function tileBuilder(tf: Tf, tileRows: number): { add: (rows: Tensor2D | null) =
   };
 }
 
-/** Gradients by the weights, summed over all micro-batches. */
+/** Gradients by the weights, summed over all micro-batches; a tile's gradient lives as long as its micro-batches need it. */
 function replay(
   tf: Tf,
   weights: Weights,
   batch: CachedBatch,
-  { cached, whole }: { cached: Cached; whole: TiledGradients },
+  { cached, whole }: { cached: Cached; whole: LossInTiles },
 ): { gradients: Map<string, Tensor>; local: number | null } {
   const trained = [...weights.values()].filter((variable) => variable.trainable);
   const names = new Map([...weights].map(([name, variable]) => [variable.name, name]));
   const gradients = new Map<string, Tensor>();
+  const images = gradientReader(tf, cached.images, whole.byImages);
+  const texts = gradientReader(tf, cached.texts, (tile) => ({ gradient: whole.byTexts(tile), scale: 0 }));
   let local: number | null = null;
   for (let index = 0; index < batch.microBatches; index++) {
-    const step = microGradients(tf, trained, batch, index, {
-      image: rowsOf(tf, whole.images, cached.images.places[index]),
-      text: rowsOf(tf, whole.texts, cached.texts.places[index]),
-      scale: whole.scale / batch.microBatches,
-      bias: whole.bias / batch.microBatches,
-    });
+    const [image, text] = [images.read(index), texts.read(index)];
+    const bias = whole.bias / batch.microBatches;
+    const step = microGradients(tf, trained, batch, index, { image: image.rows, text: text.rows, scale: image.scale, bias });
     if (step.local !== null) local = (local ?? 0) + step.local;
     for (const [key, gradient] of Object.entries(step.grads)) addTo(tf, gradients, names.get(key) as string, gradient);
   }
+  images.close();
+  texts.close();
   return { gradients, local };
+}
+
+/** The rows of one micro-batch after the other; what a tile adds to dL/dscale goes to its first micro-batch. */
+function gradientReader(
+  tf: Tf,
+  { places }: Side,
+  gradientOf: (tile: number) => { gradient: Tensor2D; scale: number },
+): { read: (index: number) => { rows: Tensor2D | null; scale: number }; close: () => void } {
+  let [current, open] = [-1, null as Tensor2D | null];
+  return {
+    read: (index) => {
+      const place = places[index];
+      if (!place) return { rows: null, scale: 0 };
+      let scale = 0;
+      if (place.tile !== current) {
+        open?.dispose();
+        const next = gradientOf(place.tile);
+        [current, open, scale] = [place.tile, next.gradient, next.scale];
+      }
+      return { rows: tf.slice(open as Tensor2D, [place.from, 0], [place.rows, -1]), scale };
+    },
+    close: () => open?.dispose(),
+  };
 }
 
 type Shares = { image: Tensor2D | null; text: Tensor2D | null; scale: number; bias: number };
@@ -143,10 +168,6 @@ function microGradients(
   }, trained);
   tf.dispose([value, shares.image, shares.text].filter((tensor) => tensor !== null));
   return { grads, local };
-}
-
-function rowsOf(tf: Tf, tiles: readonly Tensor2D[], place: Place | null | undefined): Tensor2D | null {
-  return place ? tf.slice(tiles[place.tile] as Tensor2D, [place.from, 0], [place.rows, -1]) : null;
 }
 
 function addTo(tf: Tf, sums: Map<string, Tensor>, name: string, gradient: Tensor): void {

@@ -2,7 +2,8 @@
  * The contrastive losses of losses.ts and their gradients by embeddings, worked out tile by tile, so that no B × T matrix is
  * ever held: of the matrix only one tile of logits lives at a time, and each is computed again where it is needed again.
  * In: image and text embeddings in chunks of any number of rows, exp(logit_scale), SigLIP's bias, and which pairs belong
- * together. Out: the loss of the whole batch and its gradients by every embedding, scale and bias.
+ * together. Out: the loss of the whole batch, and its gradient by any chunk when it is asked for, so that nothing as large as
+ * all embeddings is held but the embeddings.
  *
  *   InfoNCE  dL/dl = (e^(l − row lse) · h / B + e^(l − column lse) · k / T) / 2 − positives' shares, h and k 1 where a row and
  *            a column have a positive; the log-sum-exps are gathered in a first round with a running maximum (Milakov and
@@ -28,55 +29,75 @@ export type TiledLoss = {
   /** SigLIP's; 0 for InfoNCE. */
   bias?: number;
 };
-export type TiledGradients = { loss: number; images: Tensor2D[]; texts: Tensor2D[]; scale: number; bias: number };
+/** Valid as long as the embeddings are; every gradient is the caller's to dispose. */
+export type LossInTiles = {
+  loss: number;
+  /** dL/dbias, whole. */
+  bias: number;
+  /** Gradient by image chunk i, and what its rows add to dL/dscale. */
+  byImages: (i: number) => { gradient: Tensor2D; scale: number };
+  byTexts: (j: number) => Tensor2D;
+  dispose: () => void;
+};
 
 type Tile = { logits: Tensor2D; positive: Tensor2D | null; blocked: Tensor2D | null };
-/** A kind of loss: dL/dlogits of tile (i, j), and what is known of the loss and its gradient by the bias once all tiles were asked. */
-type Kind = { slope: (tile: Tile, i: number, j: number) => Tensor2D; outcome: () => { loss: number; bias: number }; dispose: () => void };
+/** After a first round over all tiles: dL/dlogits of tile (i, j). */
+type Kind = { loss: number; bias: number; slope: (tile: Tile, i: number, j: number) => Tensor2D; dispose: () => void };
 
-export function tiledLoss(tf: Tf, asked: TiledLoss): TiledGradients {
+export function lossInTiles(tf: Tf, asked: TiledLoss): LossInTiles {
+  const { images, texts, scale } = asked;
   const grid = gridOf(tf, asked);
-  const kind = asked.kind === "sigmoid" ? sigmoidKind(tf, grid) : infoNceKind(tf, grid);
-  const images: Tensor2D[] = [];
-  const texts: Tensor2D[] = asked.texts.map((text) => tf.zerosLike(text));
-  let scale = 0;
-  for (const [i, image] of asked.images.entries()) {
-    let mixed: Tensor2D = tf.zerosLike(image); // Σ G·T
-    grid.eachOfRow(i, (tile, j, { scaled, text }) => {
-      const g = kind.slope(tile, i, j);
-      mixed = replaced(tf, mixed, tf.add(mixed, tf.matMul(g, text)));
-      texts[j] = replaced(tf, texts[j] as Tensor2D, tf.add(texts[j] as Tensor2D, tf.matMul(g, scaled, true)));
-    });
-    scale += numberOf(tf, () => tf.sum(tf.mul(image, mixed)));
-    images.push(replaced(tf, mixed, tf.mul(mixed, asked.scale)));
-  }
-  const outcome = kind.outcome();
-  kind.dispose();
-  return { ...outcome, images, texts, scale };
+  const { loss, bias, slope, dispose } = asked.kind === "sigmoid" ? sigmoidKind(tf, grid) : infoNceKind(tf, grid);
+  /** Σ G·T over the row's tiles, or Σ Gᵀ·I over the column's, by the chunk given. */
+  const gathered = (start: Tensor2D, others: readonly Tensor2D[], tileAt: (k: number) => [number, number], turned: boolean): Tensor2D => {
+    let sum: Tensor2D = tf.keep(tf.zerosLike(start));
+    for (const [k, other] of others.entries()) {
+      const [i, j] = tileAt(k);
+      grid.visit(i, j, (tile) => {
+        sum = replaced(tf, sum, tf.add(sum, tf.matMul(slope(tile, i, j), other, turned)));
+      });
+    }
+    return sum;
+  };
+  return {
+    loss,
+    bias,
+    byImages: (i) => {
+      const mixed = gathered(images[i] as Tensor2D, texts, (j) => [i, j], false);
+      const byScale = tf.tidy(() => tf.sum(tf.mul(images[i] as Tensor2D, mixed)).dataSync()[0] as number);
+      return { gradient: replaced(tf, mixed, tf.mul(mixed, scale)), scale: byScale };
+    },
+    byTexts: (j) => {
+      const mixed = gathered(texts[j] as Tensor2D, images, (i) => [i, j], true);
+      return replaced(tf, mixed, tf.mul(mixed, scale));
+    },
+    dispose,
+  };
 }
 
 type Grid = {
   rows: Range[];
   columns: Range[];
-  /** Calls back for every tile of row i, inside a tidy. */
-  eachOfRow: (i: number, use: (tile: Tile, j: number, from: { scaled: Tensor2D; text: Tensor2D }) => void) => void;
+  /** Calls back inside a tidy. */
+  visit: (i: number, j: number, use: (tile: Tile) => void) => void;
+  all: (use: (tile: Tile, i: number, j: number) => void) => void;
 };
 
 function gridOf(tf: Tf, { images, texts, relations, scale, bias = 0 }: TiledLoss): Grid {
   const [rows, columns] = [rangesOf(images), rangesOf(texts)];
+  const visit: Grid["visit"] = (i, j, use) =>
+    tf.tidy(() => {
+      const { positive, blocked = null } = relations(rows[i] as Range, columns[j] as Range);
+      const scaled = tf.mul(images[i] as Tensor2D, scale) as Tensor2D;
+      const product: Tensor2D = tf.matMul(scaled, texts[j] as Tensor2D, false, true);
+      use({ logits: bias === 0 ? product : (tf.add(product, bias) as Tensor2D), positive, blocked });
+    });
   return {
     rows,
     columns,
-    eachOfRow: (i, use) => {
-      const scaled = tf.mul(images[i] as Tensor2D, scale) as Tensor2D;
-      for (const [j, text] of texts.entries()) {
-        tf.tidy(() => {
-          const { positive, blocked = null } = relations(rows[i] as Range, columns[j] as Range);
-          const product: Tensor2D = tf.matMul(scaled, text, false, true);
-          use({ logits: bias === 0 ? product : (tf.add(product, bias) as Tensor2D), positive, blocked }, j, { scaled, text });
-        });
-      }
-      scaled.dispose();
+    visit,
+    all: (use) => {
+      for (const i of rows.keys()) for (const j of columns.keys()) visit(i, j, (tile) => use(tile, i, j));
     },
   };
 }
@@ -88,23 +109,22 @@ function infoNceKind(tf: Tf, grid: Grid): Kind {
   const byRow = grid.rows.map(() => newTally());
   const byColumn = grid.columns.map(() => newTally());
   const logitsOf = ({ logits, blocked }: Tile): Tensor2D => (blocked ? tf.sub(logits, tf.mul(blocked, BLOCKED)) : logits);
-  for (const i of grid.rows.keys()) {
-    grid.eachOfRow(i, (tile, j) => {
-      const shown = { ...tile, logits: logitsOf(tile) };
-      count(tf, byRow[i] as Tally, shown, 1);
-      count(tf, byColumn[j] as Tally, shown, 0);
-    });
-  }
+  grid.all((tile, i, j) => {
+    const shown = { ...tile, logits: logitsOf(tile) };
+    count(tf, byRow[i] as Tally, shown, 1);
+    count(tf, byColumn[j] as Tally, shown, 0);
+  });
   const rows = byRow.map((tally) => settle(tf, tally, sizeOf(grid.rows)));
   const columns = byColumn.map((tally) => settle(tf, tally, sizeOf(grid.columns)));
   return {
+    loss: [...rows, ...columns].reduce((sum, { loss }) => sum + loss, 0),
+    bias: 0,
     slope: (tile, i, j) => {
       const [row, column] = [rows[i] as Settled, columns[j] as Settled];
       const logits = logitsOf(tile);
       const shares = tf.add(tf.exp(tf.sub(logits, row.shift)), tf.exp(tf.sub(logits, column.shift))) as Tensor2D;
       return tile.positive ? tf.sub(shares, tf.mul(tile.positive, tf.add(row.weight, column.weight))) : shares;
     },
-    outcome: () => ({ loss: [...rows, ...columns].reduce((sum, { loss }) => sum + loss, 0), bias: 0 }),
     dispose: () => tf.dispose([...rows, ...columns].flatMap(({ shift, weight }) => [shift, weight])),
   };
 }
@@ -152,21 +172,21 @@ function settle(tf: Tf, { max, sum, positives, counts }: Tally, size: number): S
 
 function sigmoidKind(tf: Tf, grid: Grid): Kind {
   const size = sizeOf(grid.rows);
-  let [loss, bias] = [0, 0];
-  return {
-    slope: ({ logits, positive, blocked }) => {
-      const counted = <T extends Tensor>(pairs: T): T => (blocked ? tf.mul(pairs, tf.sub(1, blocked)) : pairs);
-      const costs = counted(tf.softplus(logits));
-      const slope = tf.div(counted(positive ? tf.sub(tf.sigmoid(logits), positive) : tf.sigmoid(logits)), size) as Tensor2D;
-      const met = positive ? tf.sum(counted(tf.mul(positive, logits))) : tf.scalar(0);
-      const [cost = 0, gain = 0, slopes = 0] = tf.stack([tf.sum(costs), met, tf.sum(slope)]).dataSync();
-      loss += (cost - gain) / size;
-      bias += slopes;
-      return slope;
-    },
-    outcome: () => ({ loss, bias }),
-    dispose: () => {},
+  const counted = <T extends Tensor>(pairs: T, blocked: Tensor2D | null): T => (blocked ? tf.mul(pairs, tf.sub(1, blocked)) : pairs);
+  const slope = ({ logits, positive, blocked }: Tile): Tensor2D => {
+    const share = tf.sigmoid(logits);
+    return tf.div(counted(positive ? (tf.sub(share, positive) as Tensor2D) : share, blocked), size);
   };
+  let [loss, bias] = [0, 0];
+  grid.all((tile) => {
+    const { logits, positive, blocked } = tile;
+    const cost = tf.sum(counted(tf.softplus(logits), blocked));
+    const gain = positive ? tf.sum(counted(tf.mul(positive, logits), blocked)) : tf.scalar(0);
+    const [paid = 0, gained = 0, slopes = 0] = tf.stack([cost, gain, tf.sum(slope(tile))]).dataSync();
+    loss += (paid - gained) / size;
+    bias += slopes;
+  });
+  return { loss, bias, slope, dispose: () => {} };
 }
 
 /** Image i belongs to text i. */
@@ -212,8 +232,4 @@ function sizeOf(ranges: readonly Range[]): number {
 function replaced<T extends Tensor>(tf: Tf, old: T | null, fresh: T): T {
   old?.dispose();
   return tf.keep(fresh);
-}
-
-function numberOf(tf: Tf, make: () => Tensor): number {
-  return tf.tidy(() => make().dataSync()[0] as number);
 }
