@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { decodeImage, type ModelConfig, type RgbImage } from "@kenpin/clip";
 import { type DataRecipe, errorLine, KenpinError } from "@kenpin/schema";
 import { type Stored, surfacePool } from "../samples/batch.ts";
-import { findingsOf } from "../samples/findings.ts";
+import { findingsIn } from "../samples/checks/findings.ts";
+import { alikeAmong, lookAtAll } from "../samples/checks/looks.ts";
 import { openPictureSet, type Picture, type PictureSet } from "../samples/picture-set.ts";
 
 export type Frame = { image: RgbImage; label: "good" | "bad" | null; captions: string[]; sha256: string };
@@ -40,7 +41,8 @@ export function createDataReader({ note, say }: { note: (line: string) => void; 
 
 async function readSet(path: string, config: ModelConfig, { note, say }: { note: (line: string) => void; say: Say }) {
   const set = await openPictureSet(path, { onProgress: (done, of) => say(`reading ${path}`, done, of ?? done) });
-  const findings = await findingsOf(set, { config, onProgress: (done, of) => say(`checking ${path}`, done, of ?? done) });
+  const seen = await lookAtAll(set.pictures, { onProgress: (done, of) => say(`checking ${path}`, done, of ?? done) });
+  const findings = findingsIn({ set, seen, alike: alikeAmong(seen), config, language: "en" });
   for (const { severity, message } of findings) note(`${path}: ${severity}: ${message}`);
   const worst = findings.find(({ severity }) => severity === "error");
   if (worst) throw new KenpinError("data-not-in-order", `${path}: ${worst.message}; ${worst.advice}`);

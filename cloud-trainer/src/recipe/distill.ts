@@ -21,7 +21,13 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
   }
   const config = studentConfig(teacher, modelConfig(stage.student.model));
   const tensors = createStudent(teacher, config, { start: stage.student.start, draw: (wanted) => drawTensors(wanted, recipe.seed) });
-  const source = { config, frames: data.frames.map(({ image }) => image), surfaces: data.surfaces, turn: stage.augmentation.turn };
+  const source = {
+    config,
+    frames: data.frames.map(({ image }) => image),
+    surfaces: data.surfaces,
+    turn: stage.augmentation.turn,
+    defects: stage.syntheticDefects,
+  };
   const set = distillSet(source, { views: stage.views, seed: recipe.seed });
   const { embeds, good, bad } = await teach(teacher, set, words, context);
   const outcome = await trainDistill({

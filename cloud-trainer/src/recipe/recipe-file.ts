@@ -26,7 +26,7 @@ export async function readRecipe(file: string): Promise<Recipe> {
 export function parseRecipe(text: string, what: string): Recipe {
   let value: unknown;
   try {
-    value = parse(text, { maxAliasCount: 100 });
+    value = parse(text, { merge: true, maxAliasCount: 100 });
   } catch (error) {
     throw new KenpinError("recipe-unreadable", `${what} is no YAML: ${errorLine(error).split("\n")[0]}`, { cause: error });
   }

@@ -8,11 +8,11 @@
  *
  * A run that was stopped anywhere goes on: finished stages are read back, the one under way from its last checkpoint.
  */
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
 import { join } from "node:path";
 import { modelConfig } from "@kenpin/clip";
-import { KenpinError, type Provenance, type Recipe, type RunProgress, type Stage } from "@kenpin/schema";
+import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { z } from "zod";
 import { startScoringFile } from "../import/start-scoring.ts";
 import { readJsonFile } from "../json-file.ts";
@@ -23,6 +23,7 @@ import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-f
 import { createDataReader, type Frame } from "./data.ts";
 import { distill } from "./distill.ts";
 import { pretrain } from "./pretrain.ts";
+import { claimRun, writeWhole } from "./run-claim.ts";
 import { counting, type Model, type StageContext, type StageResult } from "./stage-context.ts";
 import { train } from "./train.ts";
 import { tune } from "./tune.ts";
@@ -54,7 +55,8 @@ export type RecipeRun = {
 
 export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages: { done: StageDone; modelDir: string }[] }> {
   const { recipe, dir } = run;
-  await claim(dir, recipe);
+  await claimRun(dir, recipe);
+  await describeMachine(dir);
   const readData = createDataReader({ note: run.note, say: (stage, done, of) => run.tell(counting(stage, done, of)) });
   let model = await startOf(recipe);
   const stages: { done: StageDone; modelDir: string }[] = [];
@@ -69,7 +71,7 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
       const result = await runStage(model, stage, { ...run, dir: stageDir, data: seen });
       done = doneOf(stage, result, seen.lineage);
       await writeWeightsFolder(modelDir, withCard(result.model, recipe, done));
-      await writeLast(join(stageDir, "done.json"), done);
+      await writeWhole(join(stageDir, "done.json"), done);
     }
     model = await readWeightsFolder(modelDir);
     stages.push({ done, modelDir });
@@ -79,18 +81,10 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
   return { model, stages };
 }
 
-/** A run folder belongs to one recipe: going on with another would mix two runs. */
-async function claim(dir: string, recipe: Recipe): Promise<void> {
-  await mkdir(dir, { recursive: true });
-  const [file, text] = [join(dir, "recipe.json"), `${JSON.stringify(recipe, null, 2)}\n`];
-  const known = await readFile(file, "utf8").catch(() => null);
-  if (known !== null && known !== text) {
-    throw new KenpinError("other-recipe", `${dir} holds a run of another recipe; choose another folder, or remove this one to start anew`);
-  }
-  if (known === null) await writeLast(file, recipe);
+async function describeMachine(dir: string): Promise<void> {
   const machine = { platform: platform(), arch: arch(), node: process.version, processor: cpus()[0]?.model ?? "unknown" };
   const limits = { threads: availableParallelism(), memoryMb: Math.round(totalmem() / 2 ** 20) };
-  await writeLast(join(dir, "environment.json"), { ...machine, ...limits });
+  await writeWhole(join(dir, "environment.json"), { ...machine, ...limits });
 }
 
 async function startOf({ start, seed }: Recipe): Promise<Model> {
@@ -148,14 +142,8 @@ function doneOf({ stage }: Stage, { figures, backend, gflopsPerSample }: StageRe
 /** Whatever a model was trained on stands first in its provenance, one row a run; where it started from, behind. */
 function withCard(model: Model, { name, licence }: Recipe, { stage, data }: StageDone): Model {
   const seen = data.map(({ name: set, images }) => `${images} ${set}`).join(", ");
-  const [first, ...rest] = model.card.provenance as [Provenance, ...Provenance[]];
-  const before = first.name === name ? `${first.source}; ` : "";
+  const [first, ...rest] = model.card.provenance;
+  const before = first?.name === name ? `${first.source}; ` : "";
   const row = { name, licence, source: `${before}${stage} on ${seen || "generated surfaces"}` };
   return { ...model, card: { ...model.card, name, provenance: [row, ...(before ? rest : model.card.provenance)] } };
-}
-
-/** Renamed into place, so that a file that is there is whole. */
-async function writeLast(file: string, value: unknown): Promise<void> {
-  await writeFile(`${file}.part`, `${JSON.stringify(value, null, 2)}\n`, { flush: true });
-  await rename(`${file}.part`, file);
 }

@@ -40,7 +40,9 @@ export function distillSet(source: ViewSource, { views, seed }: { views: number;
     },
     /** Says which views these are: seed, number, and every picture's bytes. */
     digest: (): string => {
-      const hash = createHash("sha256").update(JSON.stringify({ views, seed, turn: source.turn, config: source.config.image }));
+      const hash = createHash("sha256").update(
+        JSON.stringify({ views, seed, turn: source.turn, defects: source.defects, config: source.config.image }),
+      );
       for (const { data } of source.frames) hash.update(data);
       for (const { rgb } of source.surfaces) hash.update(rgb);
       return hash.digest("hex");

@@ -6,16 +6,23 @@
 import type { ModelConfig, RgbImage } from "@kenpin/clip";
 import { type Random, randomAt } from "@kenpin/stats";
 import { picturesOf, type Stored, toStored } from "./batch.ts";
-import type { Planes } from "./defect.ts";
+import { paintDefect, type Planes } from "./defect.ts";
 import { shuffledEpochs } from "./epochs.ts";
 import type { Field } from "./field.ts";
 
-export type ViewSource = { config: ModelConfig; frames: readonly RgbImage[]; surfaces: readonly Stored[]; turn: boolean };
+export type ViewSource = {
+  config: ModelConfig;
+  frames: readonly RgbImage[];
+  surfaces: readonly Stored[];
+  turn: boolean;
+  /** Share of the views of frames that get a synthetic defect: a site has few bad parts, and a student should see many. */
+  defects?: number;
+};
 type View = Pick<Stored, "rgb" | "mask">;
 
 /** [n, 3, S, S] of the given pictures, frames numbered first; one stream of random numbers each. */
 export function viewsOf(
-  { config, frames, surfaces, turn }: ViewSource,
+  { config, frames, surfaces, turn, defects = 0 }: ViewSource,
   pictures: readonly number[],
   random: (i: number) => Random,
 ): Float32Array {
@@ -24,7 +31,7 @@ export function viewsOf(
   for (const [i, picture] of pictures.entries()) {
     const stream = random(i);
     const frame = frames[picture];
-    const view: View = frame ? cutView(frame, config.image.size, stream) : (surfaces[picture - frames.length] as Stored);
+    const view: View = frame ? cutView(frame, config.image.size, stream, defects) : (surfaces[picture - frames.length] as Stored);
     out.set(picturesOf([view], config, stream, { upright: turn ? 0 : 1 }).pixelValues, i * length);
   }
   return out;
@@ -47,9 +54,13 @@ export function viewStream(source: ViewSource, seed: number) {
   };
 }
 
-function cutView(frame: RgbImage, side: number, random: Random): View {
-  const fits = Math.min(frame.width, frame.height) >= side;
-  return toStored(cutSquare(fits ? frame : enlarge(frame, side), side, random), new Float32Array(side * side));
+function cutView(frame: RgbImage, side: number, random: Random, defects: number): View {
+  const source = Math.min(frame.width, frame.height) >= side ? frame : enlarge(frame, side);
+  const planes = cutSquare(source, side, random);
+  const clean = new Float32Array(side * side);
+  if (defects === 0 || random.next() >= defects) return toStored(planes, clean);
+  const { planes: painted, mask } = paintDefect(planes, random, cutSquare(source, side, random));
+  return toStored(painted, mask);
 }
 
 /** A square of `side` pixels from a random place of the frame, in [0, 1]. */

@@ -142,12 +142,15 @@ export const DistillStage = z.strictObject({
   }),
   /** Views of each picture whose teacher embeddings are stored once, beside the run (MobileCLIP, arXiv 2311.17049). */
   views: z.int().min(1).max(64).default(2),
+  /** Share of the views of frames that get a synthetic defect. */
+  syntheticDefects: Share.default(0),
+  /** CLIP-KD weighs its features' error far above the rest; contrasts at a logit scale of 100 are large as they are. */
   terms: z
     .strictObject({
       logits: Weight.default(1),
-      features: Weight.default(1),
-      interactive: Weight.default(1),
-      affinity: Weight.default(1),
+      features: Weight.default(10),
+      interactive: Weight.default(0.1),
+      affinity: Weight.default(0.1),
     })
     .prefault({}),
 });

@@ -1,0 +1,199 @@
+/**
+ * `kenpin train`: a recipe, from plan to model. The training runs in a process of its own that is started again when its
+ * memory has grown or it was killed; started once more by hand, the command goes on where the run stopped.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { modelConfig } from "@kenpin/clip";
+import { KenpinError, parseAtDoor, Recipe, RunProgress } from "@kenpin/schema";
+import { Command } from "commander";
+import { z } from "zod";
+import { readJsonFile } from "../json-file.ts";
+import { type Plan, planOf } from "../recipe/plan.ts";
+import { createProgressLine, duration } from "../recipe/progress-line.ts";
+import { readRecipe } from "../recipe/recipe-file.ts";
+import { startTrainer, type TrainerCommand } from "../trainer-process.ts";
+import { readWeightsFolder } from "../weights-folder.ts";
+
+const Options = z.strictObject({
+  out: z.string().min(1).optional(),
+  plan: z.boolean().default(false),
+  yes: z.boolean().default(false),
+  json: z.boolean().default(false),
+});
+/** What the training process prints, a line each. */
+const Line = z.union([RunProgress, z.strictObject({ note: z.string() }), z.strictObject({ gflopsPerSecond: z.number() })]);
+const Done = z.looseObject({ card: z.unknown() });
+
+/** Longer than this is asked for before it is begun. */
+const LONG_SECONDS = 600;
+const SAY_EVERY_MS = 5000;
+
+export function trainCommand(): Command {
+  return new Command("train")
+    .description("train a model as a recipe says: pretrain, train, tune, distill; goes on where it was stopped")
+    .argument("<recipe>", "YAML file; ready ones lie in cloud-trainer/recipes")
+    .option("--out <dir>", "run folder: metrics, checkpoints, model/")
+    .option("--plan", "say what it will take, and stop")
+    .option("--yes", `do not ask before a run of more than ${LONG_SECONDS / 60} minutes`)
+    .option("--json", "print the plan, progress and result as JSON, a line each")
+    .action(async (file: string, given: unknown) => {
+      const { out, plan: planOnly, yes, json } = parseAtDoor(Options, given, "kenpin train");
+      const recipe = await readRecipe(file);
+      const plan = await makePlan(recipe);
+      if (json) print({ plan });
+      else say(describe(plan));
+      if (planOnly) return;
+      if (out === undefined) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
+      if (!yes) await agree(plan);
+      await train(recipe, resolve(out), json);
+    });
+}
+
+/** The process that trains; `kenpin train` and nobody else starts it. */
+export function trainProcessCommand(): Command {
+  return new Command("train-process")
+    .description("(started by kenpin train) trains what a run folder's recipe.json says")
+    .option("--run <dir>", "run folder")
+    .option("--measure", "print this machine's rate of float32 products, and stop")
+    .action(async ({ run, measure }: { run?: string; measure?: boolean }) => {
+      if (measure) {
+        const { measureProducts } = await import("../train/engines/tfjs/measure.ts");
+        return print({ gflopsPerSecond: await measureProducts() });
+      }
+      const dir = z.string().min(1).parse(run);
+      const { runRecipe } = await import("../recipe/run.ts");
+      const recipe = await readJsonFile(Recipe, join(dir, "recipe.json"));
+      const stop = new AbortController();
+      process.once("SIGTERM", () => stop.abort(new KenpinError("stopped", "the run was stopped; start it again to go on")));
+      await runRecipe({ recipe, dir, tell: print, note: (note) => print({ note }), signal: stop.signal });
+    });
+}
+
+async function makePlan(recipe: Recipe): Promise<Plan> {
+  const { model, weights } = recipe.start;
+  const config = weights === undefined ? modelConfig(model as string) : (await readWeightsFolder(weights)).config;
+  let rate = 0;
+  const measured = startTrainer(ownCommand(), ["train-process", "--measure"], (line) => {
+    rate = z.object({ gflopsPerSecond: z.number() }).parse(JSON.parse(line)).gflopsPerSecond;
+  });
+  await measured.done;
+  return planOf(recipe, config, rate);
+}
+
+function describe({ stages, seconds, memoryMb }: Plan): string {
+  const rows = stages.map(
+    (stage) =>
+      `  ${stage.stage.padEnd(9)} ${String(stage.steps).padStart(8)} steps  ${String(stage.samples).padStart(10)} pictures  ` +
+      `${stage.gflops.toExponential(2)} GFLOPs  ${duration(stage.seconds).padStart(7)}  ${stage.memoryMb} MB`,
+  );
+  return ["the run will take, as far as can be foreseen:", ...rows, `  in all ${duration(seconds)}, at most ${memoryMb} MB`].join("\n");
+}
+
+async function agree({ seconds }: Plan): Promise<void> {
+  if (seconds <= LONG_SECONDS) return;
+  if (!process.stdin.isTTY) {
+    throw new KenpinError("not-agreed", `the run is foreseen to take ${duration(seconds)}; say --yes to start it without being asked`);
+  }
+  const ask = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await ask.question(`Start a run of about ${duration(seconds)}? [y/N] `).finally(() => ask.close());
+  if (!/^y(es)?$/i.test(answer.trim())) throw new KenpinError("not-agreed", "the run was not started");
+}
+
+async function train(recipe: Recipe, dir: string, json: boolean): Promise<void> {
+  const { claimRun } = await import("../recipe/run-claim.ts");
+  await claimRun(dir, recipe);
+  const release = await lock(dir);
+  const show = json ? print : createScreen();
+  const child = startTrainer(
+    ownCommand(),
+    ["train-process", "--run", dir],
+    (text) => {
+      const line = Line.safeParse(parseJson(text));
+      if (line.success) show(line.data);
+    },
+    { folder: dir, onRestart: (note) => show({ note: `${note}; it goes on from its last checkpoint` }) },
+  );
+  const stop = () => void child.stop();
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  try {
+    await child.done;
+  } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+    await release();
+  }
+  const model = join(dir, "model");
+  const { card } = Done.parse({ card: JSON.parse(await readFile(join(model, "card.json"), "utf8")) });
+  if (json) print({ model, card });
+  else say(`\nthe model is in ${model}; kenpin score --model ${model} chooses its scoring rule`);
+}
+
+/** Two processes in one run folder would mix two runs. A lock whose process is gone is taken over. */
+async function lock(dir: string): Promise<() => Promise<void>> {
+  await mkdir(dir, { recursive: true });
+  const file = join(dir, "lock");
+  const own = `${process.pid} ${randomUUID()}`;
+  for (let tries = 0; tries < 2; tries++) {
+    try {
+      const handle = await open(file, "wx");
+      await handle.writeFile(own).finally(() => handle.close());
+      return () => rm(file, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const pid = Number.parseInt(await readFile(file, "utf8").catch(() => ""), 10);
+      if (isAlive(pid)) throw new KenpinError("run-under-way", `${dir} is being trained by process ${pid}; wait for it, or stop it first`);
+      await rm(file, { force: true });
+    }
+  }
+  throw new KenpinError("run-under-way", `${dir} is being taken by another process; try again`);
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid)) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** On a terminal one line that is written over; elsewhere a line every few seconds. */
+function createScreen(): (line: z.infer<typeof Line>) => void {
+  const lineOf = createProgressLine();
+  let [saidAt, stage] = [0, ""];
+  return (line) => {
+    if ("note" in line) return say(`${process.stderr.isTTY ? "\r\x1b[K" : ""}${line.note}`);
+    if (!("stage" in line)) return;
+    const text = lineOf(line);
+    const fresh = line.stage !== stage;
+    if (process.stderr.isTTY) process.stderr.write(`${fresh && stage ? "\n" : ""}\r\x1b[K${text}`);
+    else if (fresh || Date.now() - saidAt >= SAY_EVERY_MS) {
+      say(text);
+      saidAt = Date.now();
+    }
+    stage = line.stage;
+  };
+}
+
+function ownCommand(): TrainerCommand {
+  return [process.execPath, ...process.execArgv, process.argv[1] as string];
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
