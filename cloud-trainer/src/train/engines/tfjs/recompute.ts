@@ -21,30 +21,24 @@ export type Block = {
 export type BlockRun = { tf: Tf; weights: Weights; prefix: string; constants?: readonly Tensor[]; recompute?: boolean | undefined };
 
 export function runBlock(block: Block, x: Tensor2D, { tf, weights, prefix, constants = [], recompute = false }: BlockRun): Tensor2D {
-  const named = (tensors: readonly Tensor[]): Parameters => {
-    return (name) => tensors[block.names.indexOf(name)] ?? weight(weights, `${prefix}${name}`);
-  };
+  const parameters: Parameters = (name) => weight(weights, `${prefix}${name}`);
   const op = tf.customGrad((...args) => {
-    const save = args.at(-1) as unknown as (tensors: Tensor[]) => void;
-    const [input, ...parameters] = args.slice(0, -1) as [Tensor2D, ...Tensor[]];
-    const { y, kept } = block.forward(input, named(parameters), constants);
-    const saved = recompute ? [input, ...constants] : kept;
-    save([...parameters, ...saved]);
-    const gradFunc = (dy: Tensor, all: Tensor[]) => {
+    const [input, save] = [args[0] as unknown as Tensor2D, args.at(-1) as unknown as (tensors: Tensor[]) => void];
+    const { y, kept } = block.forward(input, parameters, constants);
+    save(recompute ? [input, ...constants] : kept);
+    const gradFunc = (dy: Tensor, saved: Tensor[]) => {
       const result = tf.tidy(() => {
-        const own = named(all.slice(0, parameters.length));
-        const rest = all.slice(parameters.length);
-        const again = recompute ? block.forward(rest[0] as Tensor2D, own, rest.slice(1)).kept : rest;
-        const { dx, gradients } = block.backward(dy as Tensor2D, again, own);
+        const again = recompute ? block.forward(saved[0] as Tensor2D, parameters, saved.slice(1)).kept : saved;
+        const { dx, gradients } = block.backward(dy as Tensor2D, again, parameters);
         return [dx, ...block.names.map((name) => gradients[name] as Tensor)];
       });
       // tfjs would hold them until the last block's gradient is done
-      tf.dispose(all.slice(parameters.length));
+      tf.dispose(saved);
       return result;
     };
     return { value: y, gradFunc };
   });
-  return op(x, ...block.names.map((name) => weight(weights, `${prefix}${name}`))) as Tensor2D;
+  return op(x, ...block.names.map((name) => parameters(name))) as Tensor2D;
 }
 
 /** A product by its name, with its bias. */

@@ -33,7 +33,12 @@ function startValue(name: string, shape: number[], config: ModelConfig, normal: 
 /** Variables of the given tensors; only those whose name passes `trained` will get gradients. */
 export function toWeights(tf: Tf, tensors: ReadonlyMap<string, PlainTensor>, trained: (name: string) => boolean = () => true): Weights {
   const weights: Weights = new Map();
-  for (const [name, { shape, data }] of tensors) weights.set(name, tf.variable(tf.tensor(data, shape), trained(name)));
+  for (const [name, { shape, data }] of tensors) {
+    // the variable holds the same memory; the tensor it began with would keep it when the variable has moved on
+    const start = tf.tensor(data, shape);
+    weights.set(name, tf.variable(start, trained(name)));
+    start.dispose();
+  }
   return weights;
 }
 
