@@ -22,7 +22,7 @@ const TINY: ModelConfig = {
     size: 16,
     patch: 8,
     width: 32,
-    depth: 2,
+    depth: 1,
     headDim: 16,
     mlp: "swiglu",
     mlpHidden: 48,

@@ -12,15 +12,7 @@ import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 import type { LossAndGradients, Objective } from "./objective.ts";
 import { type Tower, towerOf } from "./parameter-groups.ts";
-import {
-  type LoopState,
-  type Machine,
-  pointsInMemory,
-  pointsOnDisk,
-  type ReturnPoint,
-  type ReturnPoints,
-  type Trained,
-} from "./return-points.ts";
+import { type LoopState, type Machine, pointsInMemory, pointsOnDisk, type ReturnPoints, type Trained } from "./return-points.ts";
 import { cosineRate } from "./schedule.ts";
 import { createStability, type Stability, type StabilityOptions } from "./stability.ts";
 
@@ -183,7 +175,7 @@ async function rollBack<B extends { size: number }>(loop: Loop<B>, why: string):
   const trouble = loop.step;
   const spent = stability.spent();
   const { point, passedOver } = await points.goBack(stability.depth());
-  if (spent) throw diverged(why, trouble, point);
+  if (spent) throw diverged({ why, trouble, rollbacks: counts.rollbacks, lastGood: point.step });
   tellBroken(loop, passedOver);
   stability.rolledBack(point.state.stability, trouble);
   loop.step = point.step;
@@ -337,11 +329,21 @@ function describeResume(before: Machine, now: Machine): string {
   return `the numbers will differ in their last bits from a run that was not interrupted: ${what}`;
 }
 
-function diverged(why: string, trouble: number, { step, state }: ReturnPoint): KenpinError {
+function diverged({
+  why,
+  trouble,
+  rollbacks,
+  lastGood,
+}: {
+  why: string;
+  trouble: number;
+  rollbacks: number;
+  lastGood: number;
+}): KenpinError {
   return new KenpinError(
     "training-diverged",
-    `the training came apart at step ${trouble} (${why}), again after ${state.rollbacks} rollbacks and at a lowered rate; the last good step is ${step}: ` +
-      "lower the rate, lengthen the warm-up, or look at the pictures of the batches named in metrics.jsonl",
+    `the training came apart at step ${trouble} (${why}), again after ${rollbacks} rollbacks and at a lowered rate; the last good step is ${lastGood}: ` +
+      "lower the rate, lengthen the warm-up, or look at the data of the batches that metrics.jsonl calls skipped",
   );
 }
 
