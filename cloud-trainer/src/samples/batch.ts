@@ -96,18 +96,43 @@ function turning(side: number, kind: number): Int32Array {
   });
 }
 
-/** Distinct captions of the pictures, which pairs are true, and which others must not count as false. */
-export function captionRelations(drawn: readonly Stored[], random: Random) {
+export type Range = { from: number; to: number };
+/** [rows, columns] of 1 where the caption was written for the picture, and of 1 where another caption is also true of it. */
+export type Relations = (rows: Range, columns: Range) => { positive: Float32Array; blocked: Float32Array };
+
+/** Distinct captions of the pictures, and which pairs are true, asked in parts: the table of a large batch is never held whole. */
+export function captionsOf(drawn: readonly Stored[], random: Random): { captions: string[]; relations: Relations } {
   const own = drawn.map((stored) => captionOf(stored, random));
   const distinct = [...new Map(own.map((caption) => [caption.text, caption])).values()];
-  const positive = new Float32Array(drawn.length * distinct.length);
+  const relations: Relations = (rows, columns) =>
+    table(rows, columns, (i, j) => {
+      const caption = distinct[j] as Caption;
+      if (caption.text === (own[i] as Caption).text) return "positive";
+      return isTrueOf(caption, drawn[i] as Stored) ? "blocked" : null;
+    });
+  return { captions: distinct.map(({ text }) => text), relations };
+}
+
+/** The whole table of a small batch. */
+export function captionRelations(drawn: readonly Stored[], random: Random) {
+  const { captions, relations } = captionsOf(drawn, random);
+  return { captions, ...relations({ from: 0, to: drawn.length }, { from: 0, to: captions.length }) };
+}
+
+export function table(
+  rows: Range,
+  columns: Range,
+  relation: (i: number, j: number) => "positive" | "blocked" | null,
+): { positive: Float32Array; blocked: Float32Array } {
+  const width = columns.to - columns.from;
+  const positive = new Float32Array((rows.to - rows.from) * width);
   const blocked = new Float32Array(positive.length);
-  for (const [i, stored] of drawn.entries()) {
-    for (const [j, caption] of distinct.entries()) {
-      const at = i * distinct.length + j;
-      if (caption.text === (own[i] as Caption).text) positive[at] = 1;
-      else if (isTrueOf(caption, stored)) blocked[at] = 1;
+  for (let i = rows.from; i < rows.to; i++) {
+    for (let j = columns.from; j < columns.to; j++) {
+      const found = relation(i, j);
+      if (found === null) continue;
+      (found === "positive" ? positive : blocked)[(i - rows.from) * width + j - columns.from] = 1;
     }
   }
-  return { captions: distinct.map(({ text }) => text), positive, blocked };
+  return { positive, blocked };
 }

@@ -7,17 +7,16 @@
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { randomAt } from "@kenpin/stats";
-import { captionRelations, picturesOf, type Stored } from "./batch.ts";
+import { captionsOf, picturesOf, type Relations, type Stored, table } from "./batch.ts";
 import { shuffledEpochs } from "./epochs.ts";
 import { keptPatches } from "./patch-masks.ts";
 
-/** What the stage `train` takes; shapes as there: [B, 3, S, S], [B, T], [B, K], [B·K]. */
+/** What the stage `train` takes; shapes as there: [B, 3, S, S], T captions, [B, K], [B·K]. */
 export type CaptionedBatch = {
   pixelValues: Float32Array;
   size: number;
   captions: string[];
-  positive: Float32Array;
-  blocked: Float32Array;
+  relations: Relations;
   kept: Int32Array | null;
   patches: { targets: Float32Array; weights: Float32Array } | null;
 };
@@ -30,7 +29,7 @@ export function surfaceSource(pool: readonly Stored[], config: ModelConfig, seed
     const drawn = Array.from({ length: count }, (_, i) => pool[surfaceAt(draw * count + i)] as Stored);
     const { pixelValues, size, patchTargets, patchWeights } = picturesOf(drawn, config, random);
     const patches = { targets: patchTargets, weights: patchWeights };
-    return { pixelValues, size, ...captionRelations(drawn, random), kept: null, patches };
+    return { pixelValues, size, ...captionsOf(drawn, random), kept: null, patches };
   };
 }
 
@@ -47,13 +46,13 @@ export function captionedSetSource(pictures: readonly Captioned[], config: Model
     const captions = [...new Set(own)];
     const pixelValues = new Float32Array(count * length);
     for (const [i, picture] of drawn.entries()) pixelValues.set(await picture.pixelValues(draw * count + i), i * length);
-    const table = (isTrue: (i: number, caption: string) => boolean) =>
-      Float32Array.from({ length: count * captions.length }, (_, at) =>
-        Number(isTrue(Math.floor(at / captions.length), captions[at % captions.length] as string)),
-      );
-    const positive = table((i, caption) => own[i] === caption);
-    const blocked = table((i, caption) => own[i] !== caption && (drawn[i] as Captioned).captions.includes(caption));
-    return { pixelValues, size: count, captions, positive, blocked, kept: null, patches: null };
+    const relations: Relations = (rows, columns) =>
+      table(rows, columns, (i, j) => {
+        const caption = captions[j] as string;
+        if (own[i] === caption) return "positive";
+        return (drawn[i] as Captioned).captions.includes(caption) ? "blocked" : null;
+      });
+    return { pixelValues, size: count, captions, relations, kept: null, patches: null };
   };
 }
 
@@ -93,28 +92,29 @@ function dropPatches(batch: CaptionedBatch, patches: number, ratio: number, rand
 export function joinBatches(a: CaptionedBatch, b: CaptionedBatch, patches: number): CaptionedBatch {
   const captions = [...a.captions, ...b.captions];
   const size = a.size + b.size;
-  const table = (across: number, key: "positive" | "blocked") => {
-    const out = new Float32Array(size * captions.length).fill(across);
-    const put = (batch: CaptionedBatch, top: number, left: number) => {
-      const width = batch.captions.length;
-      for (let i = 0; i < batch.size; i++) out.set(batch[key].subarray(i * width, (i + 1) * width), (top + i) * captions.length + left);
-    };
-    put(a, 0, 0);
-    put(b, a.size, a.captions.length);
-    return out;
-  };
+  const relations: Relations = (rows, columns) =>
+    table(rows, columns, (i, j) => {
+      const [left, top] = [i < a.size, j < a.captions.length];
+      if (left !== top) return "blocked";
+      return left ? one(a, i, j) : one(b, i - a.size, j - a.captions.length);
+    });
   const none = (batch: CaptionedBatch) => batch.patches ?? { targets: zeros(batch.size * patches), weights: zeros(batch.size * patches) };
   const [left, right] = [none(a), none(b)];
   return {
     pixelValues: chained(a.pixelValues, b.pixelValues),
     size,
     captions,
-    positive: table(0, "positive"),
-    blocked: table(1, "blocked"),
+    relations,
     kept: null,
     patches:
       a.patches || b.patches ? { targets: chained(left.targets, right.targets), weights: chained(left.weights, right.weights) } : null,
   };
+}
+
+function one({ relations }: CaptionedBatch, i: number, j: number): "positive" | "blocked" | null {
+  const { positive, blocked } = relations({ from: i, to: i + 1 }, { from: j, to: j + 1 });
+  if (positive[0] === 1) return "positive";
+  return blocked[0] === 1 ? "blocked" : null;
 }
 
 function zeros(length: number): Float32Array {
