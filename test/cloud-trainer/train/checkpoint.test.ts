@@ -1,10 +1,10 @@
 /** One checkpoint on real disks: whole or not there, exact, and clear about what is wrong with it. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { diskError, readCheckpoint, writeCheckpoint } from "../../../cloud-trainer/src/train/checkpoint.ts";
+import { mountSmallDisk } from "../../support/small-disk.ts";
 import { inFolder } from "../import/seeded-checkpoint.ts";
 
 const NUMBERS = Float32Array.of(1 / 3, -0, 1e-45, 3.4e38, Math.fround(Math.PI));
@@ -77,8 +77,8 @@ test("a checkpoint is written over a broken one of the same step", async () => {
 
 test("a full disk is one clear error; the part is removed and the checkpoint before it is whole", async (t) => {
   await inFolder(async (dir) => {
-    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", dir]).status === 0;
-    if (!mounted) return t.skip("this user may not mount a small file system");
+    const disk = mountSmallDisk(dir, "256k");
+    if (!disk) return t.skip("this user may not mount a small file system");
     try {
       await writeCheckpoint(join(dir, "step-00000120"), PLAN);
       const large = new Map([["model.safetensors", () => new Map([["w", { shape: [100_000], data: new Float32Array(100_000) }]])]]);
@@ -89,7 +89,7 @@ test("a full disk is one clear error; the part is removed and the checkpoint bef
       assert.deepEqual(await readdir(dir), ["step-00000120"]);
       assert.equal((await readCheckpoint(join(dir, "step-00000120"))).step, 120);
     } finally {
-      execFileSync("umount", [dir]);
+      disk.remove();
     }
   });
 });

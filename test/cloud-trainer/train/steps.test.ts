@@ -1,6 +1,5 @@
 /** The loop on a real small CLIP: exact resume, what it reports, time budgets, growing memory, a full disk. */
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
 import { readdir, readFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -9,6 +8,7 @@ import { loadBackend } from "../../../cloud-trainer/src/train/engines/tfjs/backe
 import { runSteps, type StageEvent, type StageRun, type StepReport } from "../../../cloud-trainer/src/train/engines/tfjs/steps.ts";
 import { toTensors } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
+import { mountSmallDisk } from "../../support/small-disk.ts";
 import { inFolder } from "../import/seeded-checkpoint.ts";
 import { type TinyBatch, tinyBatch, tinyTraining } from "./tiny-clip.ts";
 
@@ -121,9 +121,7 @@ test("each report has the loss and its parts, gradients by tower, rate, speed, a
   const objective = (batch: TinyBatch) => {
     const made = training.objective(batch);
     const of = (wanted: (name: string) => boolean) =>
-      Math.sqrt(
-        [...made.gradients].filter(([name]) => wanted(name)).reduce((sum, [, g]) => g.dataSync().reduce((s, v) => s + v * v, sum), 0),
-      );
+      Math.hypot(...[...made.gradients].flatMap(([name, gradient]) => (wanted(name) ? [...gradient.dataSync()] : [])));
     const [image, text] = [of((name) => name.startsWith("visual.")), of((name) => name.startsWith("text."))];
     norms.push([image, text, of((name) => name === "logit_scale")]);
     return made;
@@ -209,19 +207,18 @@ test("a limit that the training exceeds from the start is refused instead of sta
 test("a disk that fills up ends the run with a clear error; with room again it goes on to the same weights", async (t) => {
   await inFolder(async (whole) => {
     await inFolder(async (dir) => {
-      if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=1400k", "tmpfs", dir]).status !== 0) {
-        return t.skip("this user may not mount a small file system");
-      }
+      const disk = mountSmallDisk(dir, "1400k");
+      if (!disk) return t.skip("this user may not mount a small file system");
       try {
         await assert.rejects(part(dir), { code: "disk-full", message: /the disk is full/ });
         const left = await readdir(join(dir, "checkpoints"));
         assert.ok(left.length > 0 && left.every((name) => /^step-\d{8}$/.test(name)), left.join());
-        execFileSync("mount", ["-o", "remount,size=16m", dir]);
+        disk.resize("16m");
         const { figures, weights } = await part(dir);
         assert.ok(figures?.resumedAt !== null);
         assert.deepEqual(weights, (await part(whole)).weights);
       } finally {
-        execFileSync("umount", [dir]);
+        disk.remove();
       }
     });
   });

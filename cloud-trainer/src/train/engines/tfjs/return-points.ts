@@ -31,7 +31,7 @@ export const LoopState = z.strictObject({
 export type LoopState = z.infer<typeof LoopState>;
 
 export type Trained = { tf: Tf; weights: Weights; optimizer: Optimizer; average: WeightAverage | null };
-export type ReturnPoint = { step: number; state: LoopState };
+type ReturnPoint = { step: number; state: LoopState };
 export type ReturnPoints = {
   /** null once it is saved, or why it cannot be: which number is not finite. */
   save: (point: ReturnPoint & { steady: boolean }) => Promise<string | null>;
