@@ -9,15 +9,13 @@ import { z } from "zod";
 import type { Found, PassedOver, RunFolder } from "../../run-folder.ts";
 import type { Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
+import { Machine } from "./machine.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { StabilityState } from "./stability.ts";
 import type { WeightAverage } from "./weight-average.ts";
 import { toTensors } from "./weights.ts";
 
 const Count = z.int().min(0);
-/** What decides the last bits of a float32 sum; the same numbers can only be promised where all of it is the same. */
-const Machine = z.strictObject({ backend: z.string(), tfjs: z.string(), threads: z.string(), processor: z.string() });
-export type Machine = z.infer<typeof Machine>;
 export const LoopState = z.strictObject({
   /** Number of the next batch to draw. */
   draw: Count,

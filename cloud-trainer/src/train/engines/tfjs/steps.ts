@@ -5,14 +5,14 @@
  * batch depends on its draw alone, and everything else that matters is in the checkpoint. With a time budget the schedule
  * follows the share of it that has passed, whatever this machine's speed.
  */
-import { availableParallelism, cpus } from "node:os";
 import { KenpinError, errorLine } from "@kenpin/schema";
 import { RECYCLE, type RunFolder } from "../../run-folder.ts";
 import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
+import { describeResume, type Machine, thisMachine } from "./machine.ts";
 import type { LossAndGradients, Objective } from "./objective.ts";
 import { type Tower, towerOf } from "./parameter-groups.ts";
-import { type LoopState, type Machine, pointsInMemory, pointsOnDisk, type ReturnPoints, type Trained } from "./return-points.ts";
+import { type LoopState, pointsInMemory, pointsOnDisk, type ReturnPoints, type Trained } from "./return-points.ts";
 import { cosineRate } from "./schedule.ts";
 import { createStability, type Stability, type StabilityOptions } from "./stability.ts";
 
@@ -311,22 +311,6 @@ function elapsed({ began }: { began: { atMs: number; seconds: number } }): numbe
 
 function residentMb(): number {
   return Math.round(process.memoryUsage.rss() / 2 ** 20);
-}
-
-function thisMachine(tf: Tf): Machine {
-  return {
-    backend: tf.getBackend(),
-    tfjs: tf.version_core,
-    threads: process.env["TF_NUM_INTRAOP_THREADS"] ?? String(availableParallelism()),
-    processor: cpus()[0]?.model ?? "unknown",
-  };
-}
-
-function describeResume(before: Machine, now: Machine): string {
-  const changed = (Object.keys(now) as (keyof Machine)[]).filter((key) => before[key] !== now[key]);
-  if (changed.length === 0) return "same back end, threads and processor: the numbers go on to the bit";
-  const what = changed.map((key) => `${key} ${before[key]} before, ${now[key]} now`).join("; ");
-  return `the numbers will differ in their last bits from a run that was not interrupted: ${what}`;
 }
 
 function diverged({
