@@ -45,7 +45,7 @@ async function train(dir: string): Promise<void> {
   const recipe = TrainStage.parse({ stage: "train", seconds: minutes * 60, batch, checkpointEvery: 100 });
   const pool = surfacePool(1, config.image.size, 1000, () => undefined);
   const folder = await openRunFolder(dir);
-  await trainContrastive({
+  const { figures } = await trainContrastive({
     config,
     tensors: drawTensors(config, 1),
     recipe,
@@ -62,6 +62,7 @@ async function train(dir: string): Promise<void> {
     onEvent: () => undefined,
   });
   folder.close();
+  process.stdout.write(`${JSON.stringify({ skipped: figures.skipped, rollbacks: figures.rollbacks })}\n`);
 }
 
 async function measure(): Promise<void> {
@@ -70,8 +71,10 @@ async function measure(): Promise<void> {
     const args = [...process.execArgv, import.meta.filename, "--child", dir, "--minutes", String(minutes), "--batch", String(batch)];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...TRAINER_ENVIRONMENT, ...process.env } });
     let steps = 0;
+    let trouble: unknown = null;
     createInterface({ input: child.stdout }).on("line", (line) => {
-      steps = Number(line);
+      if (line.startsWith("{")) trouble = JSON.parse(line);
+      else steps = Number(line);
     });
     const samples: { seconds: number; mb: number }[] = [];
     let began: number | null = null;
@@ -85,13 +88,13 @@ async function measure(): Promise<void> {
     const code = await new Promise((resolve) => child.once("close", resolve));
     clearInterval(timer);
     if (code !== 0) throw new Error(`the training ended with code ${String(code)}`);
-    await report(samples, steps);
+    await report(samples, { steps, trouble });
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function report(samples: { seconds: number; mb: number }[], steps: number): Promise<void> {
+async function report(samples: { seconds: number; mb: number }[], run: { steps: number; trouble: unknown }): Promise<void> {
   const warmUp = Math.max(LEAST_WARM_UP_SECONDS, minutes * 6);
   const settled = samples.filter(({ seconds }) => seconds >= warmUp);
   const { slope, low, high } = slopeWithInterval(settled);
@@ -103,7 +106,7 @@ async function report(samples: { seconds: number; mb: number }[], steps: number)
     cores: cpus().length,
     batch,
     minutes,
-    steps,
+    ...run,
     warmUpSeconds: warmUp,
     samples: settled.length,
     mbPerHour: { slope: hourly(slope), low: hourly(low), high: hourly(high) },

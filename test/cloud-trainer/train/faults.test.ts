@@ -143,6 +143,13 @@ test("weights that become finite nonsense are brought back too, although a check
   assert.match(events.filter(({ event }) => event === "rolled-back").at(-1)?.why ?? "", /back to 30,/);
 });
 
+test("a checkpoint is never made of weights that are no numbers", async () => {
+  // The step that a checkpoint is due after spoils them; nothing else would show before the next batch.
+  const events = await surviveOnDisk({ rate: (count) => (count === 39 ? Number.NaN : 1) });
+  assert.deepEqual(kinds(events), ["rolled-back"]);
+  assert.match(events[0]?.why ?? "", /the state is not finite: .* holds NaN; from step 40 back to 30/);
+});
+
 test("an optimizer's moments that become NaN are brought back with the weights they spoilt", async () => {
   const events = await surviveOnDisk({
     before: ({ optimizer }, count) => {

@@ -1,6 +1,6 @@
 /**
  * kill -9 at random moments of one run: while it loads, in mid-step, in mid-checkpoint. Started again each time, it ends with
- * the same bytes as a run nobody touched. KENPIN_KILLS=50 is the full size; the seed of the moments is told.
+ * the same bytes as a run nobody touched; so does one that is recycled. KENPIN_KILLS=50 is the full size; the seed of the moments is told.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -9,10 +9,12 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { createRandom, type Random } from "@kenpin/stats";
+import { startTrainer } from "../../../cloud-trainer/src/trainer-process.ts";
 import { inFolder } from "../import/seeded-checkpoint.ts";
 
 const KILLS = Number(process.env["KENPIN_KILLS"] ?? 5);
 const STEPS = 12 * (KILLS + 1);
+const CHILD = join(import.meta.dirname, "kill-child.ts");
 /** Longer than the child takes to load, and than a step with its checkpoint takes. */
 const LOAD_MS = 900;
 const STEP_MS = 40;
@@ -42,9 +44,28 @@ test(`killed at ${KILLS} random moments, a run ends with the weights, moments an
   });
 });
 
+test("a trainer that leaks is started again by its supervisor, and ends with the bytes of one that does not", async () => {
+  await inFolder(async (whole) => {
+    await ended(start(whole));
+    await inFolder(async (dir) => {
+      const why: string[] = [];
+      const command = [process.execPath, ...process.execArgv, CHILD] as const;
+      const supervision = { folder: dir, onRestart: (reason: string) => why.push(reason) };
+      const seen: number[] = [];
+      await startTrainer(command, [dir, String(STEPS), "12"], (line) => seen.push(Number(line)), supervision).done;
+      assert.ok(why.length >= 1 && why.every((reason) => /memory/.test(reason)), why.join());
+      assert.deepEqual(
+        seen,
+        Array.from({ length: STEPS }, (_, i) => i + 1),
+        "no step is taken twice",
+      );
+      assert.ok((await readFile(join(dir, "final"))).equals(await readFile(join(whole, "final"))));
+    });
+  });
+});
+
 function start(dir: string): ChildProcess {
-  const child = join(import.meta.dirname, "kill-child.ts");
-  return spawn(process.execPath, [...process.execArgv, child, dir, String(STEPS)], { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn(process.execPath, [...process.execArgv, CHILD, dir, String(STEPS)], { stdio: ["ignore", "pipe", "inherit"] });
 }
 
 async function ended(child: ChildProcess): Promise<void> {
