@@ -38,6 +38,14 @@ export async function writeSeededCheckpoint(dir: string, config: ModelConfig): P
 }
 
 export function runKenpin(args: string[], env: Record<string, string> = {}): Promise<Ran> {
+  return startKenpin(args, env).ended;
+}
+
+/** The command as a running process, for tests that end it. */
+export function startKenpin(
+  args: string[],
+  env: Record<string, string> = {},
+): { kill: (signal: NodeJS.Signals) => void; ended: Promise<Ran> } {
   const flags = ["--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
   const child = spawn(process.execPath, [...flags, CLI, ...args], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const ran: Ran = { code: null, stdout: "", stderr: "" };
@@ -47,7 +55,8 @@ export function runKenpin(args: string[], env: Record<string, string> = {}): Pro
   child.stderr.on("data", (chunk: Buffer) => {
     ran.stderr += chunk.toString();
   });
-  return new Promise((resolve) => child.once("close", (code) => resolve({ ...ran, code })));
+  const ended = new Promise<Ran>((resolve) => child.once("close", (code) => resolve({ ...ran, code })));
+  return { kill: (signal) => child.kill(signal), ended };
 }
 
 export async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
