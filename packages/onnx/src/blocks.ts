@@ -1,22 +1,13 @@
 /**
- * What the image and the text tower share: linear layers, norms, activations and attention.
+ * What the image and the text tower share: norms, activations and attention.
  * Two flavours: "portable" is standard operators only; "ort" uses ONNX Runtime's fused ones (com.microsoft), which other
  * runtimes do not know.
  */
+import { type Builder, constants } from "./feed.ts";
 import type { Graph, Value } from "./graph.ts";
-import { type Take, transposed, type Weight } from "./weights.ts";
+import type { Take } from "./weights.ts";
 
 export type Flavour = "portable" | "ort";
-
-export function linear(graph: Graph, take: Take, name: string, x: Value): Value {
-  const bias = take(`${name}.bias`);
-  return graph.op("Add", [product(graph, take(`${name}.weight`), x, bias.length), graph.weight(bias, [bias.length])]);
-}
-
-/** x times a kernel [out, from]. */
-export function product(graph: Graph, kernel: Weight, x: Value, out: number): Value {
-  return graph.op("MatMul", [x, graph.weight(transposed(kernel, out), [kernel.length / out, out])]);
-}
 
 export function norm(graph: Graph, take: Take, name: string, x: Value, eps: number): Value {
   const [scale, bias] = [take(`${name}.weight`), take(`${name}.bias`)];
@@ -25,43 +16,55 @@ export function norm(graph: Graph, take: Take, name: string, x: Value, eps: numb
 }
 
 /** x·(1 + erf(x / √2)) / 2; a standard Gelu operator comes only with opset 20. */
-export function exactGelu(graph: Graph, flavour: Flavour, x: Value): Value {
+export function exactGelu(builder: Builder, x: Value): Value {
+  const { graph, flavour } = builder;
   if (flavour === "ort") return graph.op("com.microsoft.Gelu", [x]);
-  const phi = graph.op("Add", [graph.op("Erf", [graph.op("Mul", [x, graph.floats([Math.SQRT1_2], [])])]), graph.floats([1], [])]);
-  return graph.op("Mul", [graph.op("Mul", [x, graph.floats([0.5], [])]), phi]);
+  const number = (value: number) => constants(builder, [value], []);
+  const phi = graph.op("Add", [graph.op("Erf", [graph.op("Mul", [x, number(Math.SQRT1_2)])]), number(1)]);
+  return graph.op("Mul", [graph.op("Mul", [x, number(0.5)]), phi]);
 }
 
 /** x·sigmoid(x); the runtime's QuickGelu is x·sigmoid(alpha·x). */
-export function silu(graph: Graph, flavour: Flavour, x: Value): Value {
+export function silu({ graph, flavour }: Builder, x: Value): Value {
   if (flavour === "ort") return graph.op("com.microsoft.QuickGelu", [x], { alpha: { float: 1 } });
   return graph.op("Mul", [x, graph.op("Sigmoid", [x])]);
 }
 
 export type AttendOptions = {
-  graph: Graph;
-  flavour: Flavour;
-  /** [n, tokens, 3·heads·headDim]: q (already scaled), k, v. */
-  qkv: Value;
+  builder: Builder;
+  /** q (already scaled), k and v: [n, rows, heads·headDim]. */
+  q: Value;
+  k: Value;
+  v: Value;
   heads: number;
   headDim: number;
+  /** Rows of q, and of k and v. */
+  queries: number;
   tokens: number;
-  /** Turns q and k by their positions; given rows [n, tokens, width] or heads [n, heads, tokens, headDim]. */
+  /** Turns k, and q unless it is one row that keeps its place; rows [n, tokens, width] or heads [n, heads, tokens, headDim]. */
   turn: (value: Value, shape: "rows" | "heads") => Value;
-  /** Added to the scores, [1, 1, tokens, tokens]. */
+  /** Added to the scores, [1 or n, 1, queries, tokens]. */
   bias: Value | null;
 };
 
-/** softmax(q·kᵀ + bias)·v → [n, tokens, width]. */
-export function attend({ graph, flavour, qkv, heads, headDim, tokens, turn, bias }: AttendOptions): Value {
-  const width = heads * headDim;
+/** softmax(q·kᵀ + bias)·v → [n, queries, width]. */
+export function attend(options: AttendOptions): Value {
+  const { builder, q, k, v, heads, headDim, queries, tokens, turn, bias } = options;
+  const { graph, flavour } = builder;
+  const turned = (value: Value, shape: "rows" | "heads") => (queries === tokens ? turn(value, shape) : value);
   if (flavour === "ort") {
-    const [q, k, v] = graph.split(qkv, 2, [width, width, width]) as [Value, Value, Value];
-    const inputs = [turn(q, "rows"), turn(k, "rows"), v, ...(bias ? ["", "", bias] : [])];
-    return graph.op("com.microsoft.MultiHeadAttention", inputs, { num_heads: heads, scale: { float: 1 } });
+    const inputs = [turned(q, "rows"), turn(k, "rows"), v];
+    if (graph.opset === 17) {
+      const all = [...inputs, ...(bias ? ["", "", bias] : [])];
+      return graph.op("com.microsoft.MultiHeadAttention", all, { num_heads: heads, scale: { float: 1 } });
+    }
+    const attributes = { q_num_heads: heads, kv_num_heads: heads, scale: { float: 1 } };
+    return graph.op("Attention", bias ? [...inputs, bias] : inputs, attributes);
   }
-  const rows = graph.transpose(graph.reshape(qkv, [0, tokens, 3 * heads, headDim]), [0, 2, 1, 3]);
-  const [q, k, v] = graph.split(rows, 1, [heads, heads, heads]) as [Value, Value, Value];
-  const scores = graph.op("MatMul", [turn(q, "heads"), graph.transpose(turn(k, "heads"), [0, 1, 3, 2])]);
+  const apart = (value: Value, rows: number) => graph.transpose(graph.reshape(value, [0, rows, heads, headDim]), [0, 2, 1, 3]);
+  const keys = graph.transpose(turn(apart(k, tokens), "heads"), [0, 1, 3, 2]);
+  const scores = graph.op("MatMul", [turned(apart(q, queries), "heads"), keys]);
   const weights = graph.op("Softmax", [bias ? graph.op("Add", [scores, bias]) : scores], { axis: -1 });
-  return graph.reshape(graph.transpose(graph.op("MatMul", [weights, v]), [0, 2, 1, 3]), [0, tokens, width]);
+  const mixed = graph.op("MatMul", [weights, apart(v, tokens)]);
+  return graph.reshape(graph.transpose(mixed, [0, 2, 1, 3]), [0, queries, heads * headDim]);
 }

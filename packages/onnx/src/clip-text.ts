@@ -1,58 +1,108 @@
 /**
  * CLIP's text tower as an ONNX graph: causal attention, exact GELU, the end token's row times text_projection.
- * In: `input_ids` [n, context] int64. Out: `text_embeds` [n, D] of length 1.
+ * In: `input_ids` [n, context] int64. Out: `text_embeds` [n, D] of length 1. The last block computes the end token's row
+ * alone, since nothing else is read.
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { vocabularySize } from "@kenpin/clip";
-import { attend, exactGelu, type Flavour, linear, norm, product } from "./blocks.ts";
+import { attend, exactGelu, type Flavour, norm } from "./blocks.ts";
+import { type Builder, constants, feed, isEightBit, products, toFloat } from "./feed.ts";
 import { Graph, type Value } from "./graph.ts";
+import { halfWeight } from "./half.ts";
 import type { Model } from "./model.ts";
-import { joined, part, scaled, type Take, tensorsOf, type Weight, type Weights } from "./weights.ts";
+import type { QuantPlan, Taps } from "./quant-plan.ts";
+import { roundedRows } from "./rounded.ts";
+import { joined, part, scaled, tensorsOf, type Weight, type Weights } from "./weights.ts";
 
 const EPS = 1e-5;
-/** Far below any score, yet finite: two of them still add up to a number. */
-const NEVER = -1e9;
+/** Far below any score, yet finite, also in half precision: two of them still add up to a number. */
+const NEVER = -3e4;
 
-export type TextModelOptions = { config: ModelConfig; flavour?: Flavour };
+export type TextModelOptions = { config: ModelConfig; flavour?: Flavour; plan?: QuantPlan | undefined; taps?: Taps | undefined };
+type Tower = Builder & { text: ModelConfig["text"] };
+/** Picks one row of each text: [n, context, w] → [n, 1, w]. */
+type Pick = (value: Value) => Value;
 
 export function textGraph({ weights, ...options }: TextModelOptions & { weights: Weights }): Uint8Array {
   return textModel(options).encode(weights);
 }
 
-export function textModel({ config, flavour = "portable" }: TextModelOptions): Model {
-  const { width, heads, layers, context } = config.text;
-  const graph = new Graph();
+export function textModel({ config, flavour = "portable", plan, taps }: TextModelOptions): Model {
+  const { width, layers, context } = config.text;
+  const graph = new Graph(flavour === "ort" && isEightBit(plan ?? null) ? 23 : 17);
   const take = tensorsOf(config);
+  const tower: Tower = { graph, take, flavour, plan: plan ?? null, taps: taps ?? null, centred: false, text: config.text };
   const ids = graph.input("input_ids", "int64", ["n", context]);
-  const table = graph.weight(take("text.token_embedding.weight"), [vocabularySize(config), width]);
-  const positions = graph.weight(take("text.positional_embedding"), [1, context, width]);
-  let x = graph.op("Add", [graph.op("Gather", [table, ids], { axis: 0 }), positions]);
+  let x = graph.op("Add", [embedded(tower, ids, vocabularySize(config)), graph.weight(take("text.positional_embedding"), [1, context, width])]);
   const future = Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? NEVER : 0));
-  const causal = graph.floats(future, [1, 1, context, context]);
-  for (let i = 0; i < layers; i++) {
-    const block = `text.transformer.resblocks.${i}.`;
-    const qkv = qkvRows(graph, take, `${block}attn.`, norm(graph, take, `${block}ln_1`, x, EPS), width, width / heads);
-    const mixed = attend({ graph, flavour, qkv, heads, headDim: width / heads, tokens: context, turn: (value) => value, bias: causal });
-    x = graph.op("Add", [x, linear(graph, take, `${block}attn.out_proj`, mixed)]);
-    const hidden = exactGelu(graph, flavour, linear(graph, take, `${block}mlp.c_fc`, norm(graph, take, `${block}ln_2`, x, EPS)));
-    x = graph.op("Add", [x, linear(graph, take, `${block}mlp.c_proj`, hidden)]);
-  }
+  const causal = constants(tower, future, [1, 1, context, context]);
   // The end token has the largest id: its row is picked by a product with a one-hot row.
   const end = graph.op("ArgMax", [ids], { axis: 1, keepdims: 1 });
   const oneHot = graph.op("OneHot", [end, graph.integers([context], []), graph.floats([0, 1], [2])], { axis: -1 });
-  const row = graph.reshape(graph.op("MatMul", [oneHot, x]), [0, width]);
+  const pick: Pick = (value) => graph.op("MatMul", [oneHot, value]);
+  for (let i = 0; i < layers; i++) {
+    const name = `text.transformer.resblocks.${i}.`;
+    if (i < layers - 1) x = block(tower, name, x, causal, null);
+    else {
+      const mask = graph.reshape(graph.op("MatMul", [oneHot, graph.floats(future, [context, context])]), [0, 1, 1, context]);
+      x = block(tower, name, x, tower.plan?.scheme === "fp16" ? graph.cast(mask, "half") : mask, pick);
+    }
+  }
+  const row = norm(graph, take, "text.ln_final", graph.reshape(x, [0, width]), EPS);
   const projection = graph.weight(take("text.text_projection"), [width, config.embedDim]);
-  const out = graph.op("MatMul", [norm(graph, take, "text.ln_final", row, EPS), projection]);
-  graph.output("text_embeds", graph.normalise(out), ["n", config.embedDim]);
+  graph.output("text_embeds", graph.normalise(graph.op("MatMul", [row, projection])), ["n", config.embedDim]);
   return graph.finish(`${config.name}-text`);
 }
 
-/** One product for q (times the attention scale), k and v. */
-function qkvRows(graph: Graph, take: Take, name: string, x: Value, width: number, headDim: number): Value {
-  const [kernel, bias] = [take(`${name}in_proj_weight`), take(`${name}in_proj_bias`)];
-  const scaledFirst = (weight: Weight) => {
-    const third = weight.length / 3;
-    return joined([scaled(part(weight, 0, third), headDim ** -0.5), part(weight, third, weight.length)]);
-  };
-  return graph.op("Add", [product(graph, scaledFirst(kernel), x, 3 * width), graph.weight(scaledFirst(bias), [3 * width])]);
+/** The places of a text tower, in order: what a plan may name. */
+export function textPlaces({ text }: ModelConfig): string[] {
+  const inBlock = ["attn.in_proj", "attn.out_proj", "mlp.c_fc", "mlp.c_proj"];
+  return Array.from({ length: text.layers }, (_, i) => inBlock.map((name) => `text.transformer.resblocks.${i}.${name}`)).flat();
+}
+
+/** Rows of the token table: [n, context, w]. Rounded rows come with a scale each, picked by the same ids. */
+function embedded({ graph, take, text, plan }: Tower, ids: Value, vocabulary: number): Value {
+  const table = take("text.token_embedding.weight");
+  const shape = [vocabulary, text.width];
+  if (!plan?.embeddings) return graph.op("Gather", [graph.weight(table, shape), ids], { axis: 0 });
+  if (plan.scheme === "fp16") return graph.cast(graph.op("Gather", [graph.made("half", shape, halfWeight(table)), ids], { axis: 0 }), "float");
+  const { codes, scales } = roundedRows(table, text.width);
+  const rows = graph.cast(graph.op("Gather", [graph.made("int8", shape, codes), ids], { axis: 0 }), "float");
+  return graph.op("Mul", [rows, graph.op("Gather", [graph.made("float", [vocabulary, 1], scales), ids], { axis: 0 })]);
+}
+
+function block(tower: Tower, name: string, x: Value, mask: Value, pick: Pick | null): Value {
+  const { graph, take, text } = tower;
+  const { width, heads, context } = text;
+  const [quiet, queries] = [{ ...tower, taps: null }, pick ? 1 : context];
+  const ln = (letter: string) => ({ name: `${name}${letter}`, eps: EPS, residual: true });
+  const columns = [0, 1, 2].map((i) => ({ from: i * width, to: (i + 1) * width }));
+  const qkv = { kernel: scaledFirst(take(`${name}attn.in_proj_weight`), width / heads), bias: scaledFirst(take(`${name}attn.in_proj_bias`), width / heads) };
+  const place = { name: `${name}attn.in_proj`, tokens: context };
+  let [q, k, v] = products(tower, feed(tower, place, x, ln("ln_1")), { ...qkv, columns: pick ? columns.slice(1) : columns }) as [Value, Value, Value];
+  const rest = pick ? pick(x) : x;
+  if (pick) {
+    [k, v] = [q, k];
+    q = products(tower, feed(quiet, { name: place.name, tokens: 1 }, rest, ln("ln_1")), { ...qkv, columns: columns.slice(0, 1) })[0] as Value;
+  }
+  const turn = (value: Value) => value;
+  const attended = attend({ builder: tower, q, k, v, heads, headDim: width / heads, queries, tokens: context, turn, bias: mask });
+  const one = (at: string, value: Value, kernel: string, out: number) =>
+    linear(tower, { name: `${name}${at}`, tokens: queries }, value, `${name}${kernel}`, out);
+  const sum = graph.op("Add", [rest, one("attn.out_proj", toFloat(tower, attended), "attn.out_proj", width)]);
+  const hidden = take(`${name}mlp.c_fc.bias`).length;
+  const fc = { kernel: take(`${name}mlp.c_fc.weight`), bias: take(`${name}mlp.c_fc.bias`), columns: [{ from: 0, to: hidden }] };
+  const [raw] = products(tower, feed(tower, { name: `${name}mlp.c_fc`, tokens: queries }, sum, ln("ln_2")), fc) as [Value];
+  return graph.op("Add", [sum, one("mlp.c_proj", toFloat(tower, exactGelu(tower, raw)), "mlp.c_proj", width)]);
+}
+
+function linear(tower: Tower, place: { name: string; tokens: number }, x: Value, name: string, out: number): Value {
+  const product = { kernel: tower.take(`${name}.weight`), bias: tower.take(`${name}.bias`), columns: [{ from: 0, to: out }] };
+  return toFloat(tower, products(tower, feed(tower, place, x), product)[0] as Value);
+}
+
+/** q's third times the attention scale. */
+function scaledFirst(weight: Weight, headDim: number): Weight {
+  const third = weight.length / 3;
+  return joined([scaled(part(weight, 0, third), headDim ** -0.5), part(weight, third, weight.length)]);
 }

@@ -4,12 +4,16 @@
  * In: `pixel_values` [n, 3, S, S]. Out: `image_embeds` [n, D], `patch_embeds` [n, P, D] (every patch token through the
  * final norm and head) and `patch_tokens` [n, P, L·W] (the tokens after the given blocks, for a memory bank); all of
  * length 1. Positions, rotary angles and the attention scale are constants; the class token enters with its position.
+ * Without patch outputs the last block computes the class token's row alone.
  */
 import type { ModelConfig } from "@kenpin/clip";
-import { attend, exactGelu, type Flavour, linear, norm, product, silu } from "./blocks.ts";
+import { attend, exactGelu, type Flavour, norm, silu } from "./blocks.ts";
+import { type Builder, constants, feed, isEightBit, products, toFloat } from "./feed.ts";
 import { Graph, type Value } from "./graph.ts";
 import type { Model } from "./model.ts";
-import { addedInFront, halvesTogether, joined, part, scaled, type Take, tensorsOf, type Weight, type Weights, zeros } from "./weights.ts";
+import type { QuantPlan, Taps } from "./quant-plan.ts";
+import { centredRows } from "./rounded.ts";
+import { addedInFront, halvesTogether, joined, part, scaled, tensorsOf, type Weight, type Weights, zeros } from "./weights.ts";
 
 export type VisionModelOptions = {
   config: ModelConfig;
@@ -17,10 +21,14 @@ export type VisionModelOptions = {
   layers?: number[];
   patchEmbeds?: boolean;
   flavour?: Flavour;
+  /** Fewer bits; without it everything is float32. */
+  plan?: QuantPlan | undefined;
+  /** Outputs for calibration, beside the others. */
+  taps?: Taps | undefined;
 };
 export type VisionGraphOptions = VisionModelOptions & { weights: Weights };
 
-type Tower = { graph: Graph; take: Take; flavour: Flavour; image: ModelConfig["image"]; tokens: number };
+type Tower = Builder & { image: ModelConfig["image"]; tokens: number };
 type Rotary = { cos: Value; sin: Value };
 
 const TRUNK = "visual.trunk.";
@@ -29,28 +37,28 @@ export function visionGraph({ weights, ...options }: VisionGraphOptions): Uint8A
   return visionModel(options).encode(weights);
 }
 
-export function visionModel({ config, layers = [], patchEmbeds = true, flavour = "portable" }: VisionModelOptions): Model {
+export function visionModel(options: VisionModelOptions): Model {
+  const { config, layers = [], patchEmbeds = true } = options;
   const { image, embedDim } = config;
-  const tokens = (image.size / image.patch) ** 2 + 1;
-  const tower: Tower = { graph: new Graph(), take: tensorsOf(config), flavour, image, tokens };
-  const { graph, take } = tower;
-  const normed = (name: string, x: Value) => norm(graph, take, name, x, image.normEps);
+  const tower = openTower(options);
+  const { graph, take, tokens } = tower;
   let x = patchTokens(tower);
   const rotary = image.rotary ? rotaryConstants(tower) : null;
   const kept: Value[] = [];
+  let rows = tokens;
   for (let i = 0; i < image.depth; i++) {
-    const block = `${TRUNK}blocks.${i}.`;
-    const pre = image.norm === "pre";
-    const mixed = attention(tower, `${block}attn.`, pre ? normed(`${block}norm1`, x) : x, rotary);
-    x = graph.op("Add", [x, pre ? mixed : normed(`${block}norm1`, mixed)]);
-    const thought = mlp(tower, `${block}mlp.`, pre ? normed(`${block}norm2`, x) : x);
-    x = graph.op("Add", [x, pre ? thought : normed(`${block}norm2`, thought)]);
+    const first = i === image.depth - 1 && !patchEmbeds && !layers.includes(i);
+    x = block(tower, `${TRUNK}blocks.${i}.`, x, rotary, first);
+    if (first) rows = 1;
     if (layers.includes(i)) kept.push(graph.normalise(graph.slice(x, 1, 1, tokens)));
   }
-  const last = patchEmbeds ? x : graph.slice(x, 1, 0, 1);
-  const out = graph.normalise(linear(graph, take, `${TRUNK}head`, normed(`${TRUNK}norm`, last)));
-  const first = patchEmbeds ? graph.slice(out, 1, 0, 1) : out;
-  graph.output("image_embeds", graph.reshape(first, [0, embedDim]), ["n", embedDim]);
+  const last = patchEmbeds || rows === 1 ? x : graph.slice(x, 1, 0, 1);
+  const fed = feed(tower, { name: `${TRUNK}head`, tokens: rows }, last, { name: `${TRUNK}norm`, eps: image.normEps, residual: true });
+  const bias = take(`${TRUNK}head.bias`);
+  const head = { kernel: take(`${TRUNK}head.weight`), bias, columns: [{ from: 0, to: embedDim }] };
+  const out = graph.normalise(toFloat(tower, products(tower, fed, head)[0] as Value));
+  const image1 = patchEmbeds ? graph.slice(out, 1, 0, 1) : out;
+  graph.output("image_embeds", graph.reshape(image1, [0, embedDim]), ["n", embedDim]);
   if (patchEmbeds) graph.output("patch_embeds", graph.slice(out, 1, 1, tokens), ["n", tokens - 1, embedDim]);
   if (kept.length > 0) {
     const all = kept.length === 1 ? (kept[0] as Value) : graph.normalise(graph.op("Concat", kept, { axis: 2 }));
@@ -59,27 +67,73 @@ export function visionModel({ config, layers = [], patchEmbeds = true, flavour =
   return graph.finish(config.name);
 }
 
-function patchTokens({ graph, take, image, tokens }: Tower): Value {
+/** The places of an image tower, in order: what a plan may name. */
+export function visionPlaces({ image }: ModelConfig): string[] {
+  const inBlock = ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"];
+  const blocks = Array.from({ length: image.depth }, (_, i) => inBlock.map((name) => `${TRUNK}blocks.${i}.${name}`));
+  return [`${TRUNK}patch_embed.proj`, ...blocks.flat(), `${TRUNK}head`];
+}
+
+function openTower({ config, layers = [], flavour = "portable", ...asked }: VisionModelOptions): Tower {
+  const { image } = config;
+  const [plan, taps] = [asked.plan ?? null, asked.taps ?? null];
+  // The mean of the residual stream is free where every reader takes it off, and `patch_tokens` is read by somebody else.
+  const centred = isEightBit(plan) && plan?.scheme !== "qdq" && image.norm === "pre" && layers.length === 0;
+  const opset = flavour === "ort" && isEightBit(plan) ? 23 : 17;
+  const tokens = (image.size / image.patch) ** 2 + 1;
+  return { graph: new Graph(opset), take: tensorsOf(config), flavour, plan, taps, centred, image, tokens };
+}
+
+function patchTokens(tower: Tower): Value {
+  const { graph, take, image, tokens, centred } = tower;
   const { size, patch, width } = image;
   const grid = size / patch;
   const pixels = graph.input("pixel_values", "float", ["n", 3, size, size]);
   const split = graph.transpose(graph.reshape(pixels, [0, 3, grid, patch, grid, patch]), [0, 2, 4, 1, 3, 5]);
   const rows = graph.reshape(split, [0, grid * grid, 3 * patch * patch]);
-  const embedded = linear(graph, take, `${TRUNK}patch_embed.proj`, rows);
+  const fed = feed(tower, { name: `${TRUNK}patch_embed.proj`, tokens: grid * grid }, rows);
+  const [kernel, bias] = [take(`${TRUNK}patch_embed.proj.weight`), take(`${TRUNK}patch_embed.proj.bias`)];
+  const [embedded] = products(tower, fed, { kernel, bias, columns: [{ from: 0, to: width }], writesResidual: true }) as [Value];
   // A zero row in front; the first position carries the class token, so no shape has to be expanded to the batch.
-  const padded = graph.op("Pad", [embedded, graph.integers([0, 1, 0, 0, 0, 0])]);
+  const padded = graph.op("Pad", [toFloat(tower, embedded), graph.integers([0, 1, 0, 0, 0, 0])]);
   const positions = addedInFront(take(`${TRUNK}pos_embed`), take(`${TRUNK}cls_token`));
-  return graph.op("Add", [padded, graph.weight(positions, [1, tokens, width])]);
+  const shape = [1, tokens, width];
+  return graph.op("Add", [padded, centred ? graph.made("float", shape, centredRows(positions, width)) : graph.weight(positions, shape)]);
 }
 
-function attention(tower: Tower, name: string, x: Value, rotary: Rotary | null): Value {
-  const { graph, take, flavour, image, tokens } = tower;
-  const { width, headDim } = image;
-  const heads = width / headDim;
-  const qkv = graph.op("Add", [product(graph, qkvKernel(tower, name), x, 3 * width), graph.weight(qkvBias(tower, name), [3 * width])]);
+function block(tower: Tower, name: string, x: Value, rotary: Rotary | null, firstOnly: boolean): Value {
+  const { graph, take, image } = tower;
+  const pre = image.norm === "pre";
+  const before = (norm: string) => (pre ? { name: `${name}${norm}`, eps: image.normEps, residual: true } : null);
+  const after = (norm_: string, value: Value) => (pre ? value : norm(graph, take, `${name}${norm_}`, value, image.normEps));
+  const mixed = attention(tower, { name: `${name}attn.`, x, norm: before("norm1"), rotary, firstOnly });
+  const sum = graph.op("Add", [firstOnly ? graph.slice(x, 1, 0, 1) : x, after("norm1", mixed)]);
+  const thought = mlp(tower, { name: `${name}mlp.`, x: sum, norm: before("norm2"), tokens: firstOnly ? 1 : tower.tokens });
+  return graph.op("Add", [sum, after("norm2", thought)]);
+}
+
+type Reading = { name: string; x: Value; norm: { name: string; eps: number; residual: boolean } | null };
+
+function attention(tower: Tower, { name, x, norm: before, rotary, firstOnly }: Reading & { rotary: Rotary | null; firstOnly: boolean }) {
+  const { graph, take, image, tokens } = tower;
+  const { width, headDim, normEps } = image;
+  const place = { name: `${name}qkv`, tokens };
+  const qkv = { kernel: qkvKernel(tower, name), bias: qkvBias(tower, name) };
+  const columns = [0, 1, 2].map((i) => ({ from: i * width, to: (i + 1) * width }));
+  const all = feed(tower, place, x, before);
+  const queries = firstOnly ? 1 : tokens;
+  let [q, k, v] = products(tower, all, { ...qkv, columns: firstOnly ? columns.slice(1) : columns }) as [Value, Value, Value];
+  if (firstOnly) {
+    [k, v] = [q, k];
+    const row = feed({ ...tower, taps: null }, { name: place.name, tokens: 1 }, graph.slice(x, 1, 0, 1), before);
+    q = products(tower, row, { ...qkv, columns: columns.slice(0, 1) })[0] as Value;
+  }
   const turn = (value: Value, shape: "rows" | "heads") => (rotary ? rotate(tower, value, rotary, shape) : value);
-  const mixed = attend({ graph, flavour, qkv, heads, headDim, tokens, turn, bias: null });
-  return linear(graph, take, `${name}proj`, image.subNorm ? norm(graph, take, `${name}norm`, mixed, image.normEps) : mixed);
+  const mixed = toFloat(tower, attend({ builder: tower, q, k, v, heads: width / headDim, headDim, queries, tokens, turn, bias: null }));
+  const sub = image.subNorm ? { name: `${name}norm`, eps: normEps, residual: false } : null;
+  const fed = feed(tower, { name: `${name}proj`, tokens: queries }, mixed, sub);
+  const [kernel, bias] = [take(`${name}proj.weight`), take(`${name}proj.bias`)];
+  return toFloat(tower, products(tower, fed, { kernel, bias, columns: [{ from: 0, to: width }], writesResidual: true })[0] as Value);
 }
 
 /** Rows of q (times the attention scale), k and v; with rotary, q and k by halves. */
@@ -115,7 +169,8 @@ function rotate({ graph, flavour, image }: Tower, value: Value, { cos, sin }: Ro
 }
 
 /** Angles y/H·16·f over the first half of the pairs and x/W·16·f over the second, f_j = 10000^(−j / bands). */
-function rotaryConstants({ graph, flavour, image, tokens }: Tower): Rotary {
+function rotaryConstants(tower: Tower): Rotary {
+  const { graph, flavour, image, tokens } = tower;
   const grid = image.size / image.patch;
   const half = image.headDim / 2;
   const bands = half / 2;
@@ -136,7 +191,7 @@ function rotaryConstants({ graph, flavour, image, tokens }: Tower): Rotary {
       ...left.subarray(t * half, t * half + half),
       ...right.subarray(t * half, t * half + half),
     ]);
-    return graph.floats(rows.flat(), [1, 1, tokens, 2 * half]);
+    return constants(tower, rows.flat(), [1, 1, tokens, 2 * half]);
   };
   return {
     cos: both(cos, cos),
@@ -147,13 +202,25 @@ function rotaryConstants({ graph, flavour, image, tokens }: Tower): Rotary {
   };
 }
 
-function mlp({ graph, take, flavour, image }: Tower, name: string, x: Value): Value {
-  const hidden = image.mlpHidden;
-  if (image.mlp === "gelu") return linear(graph, take, `${name}fc2`, exactGelu(graph, flavour, linear(graph, take, `${name}fc1`, x)));
-  const kernel = joined([take(`${name}fc1_g.weight`), take(`${name}fc1_x.weight`)]);
-  const bias = graph.weight(joined([take(`${name}fc1_g.bias`), take(`${name}fc1_x.bias`)]), [2 * hidden]);
-  const both = graph.op("Add", [product(graph, kernel, x, 2 * hidden), bias]);
-  const [gate, value] = graph.split(both, 2, [hidden, hidden]) as [Value, Value];
-  const gated = graph.op("Mul", [silu(graph, flavour, gate), value]);
-  return linear(graph, take, `${name}fc2`, norm(graph, take, `${name}norm`, gated, image.normEps));
+function mlp(tower: Tower, { name, x, norm: before, tokens }: Reading & { tokens: number }): Value {
+  const { graph, take, image } = tower;
+  const { mlpHidden: hidden, width } = image;
+  const fed = feed(tower, { name: `${name}fc1`, tokens }, x, before);
+  const [kernel, bias] = [take(`${name}fc2.weight`), take(`${name}fc2.bias`)];
+  const second = { kernel, bias, columns: [{ from: 0, to: width }], writesResidual: true };
+  const place = { name: `${name}fc2`, tokens };
+  if (image.mlp === "gelu") {
+    const first = { kernel: take(`${name}fc1.weight`), bias: take(`${name}fc1.bias`), columns: [{ from: 0, to: hidden }] };
+    const active = toFloat(tower, exactGelu(tower, products(tower, fed, first)[0] as Value));
+    return toFloat(tower, products(tower, feed(tower, place, active), second)[0] as Value);
+  }
+  const both = {
+    kernel: joined([take(`${name}fc1_g.weight`), take(`${name}fc1_x.weight`)]),
+    bias: joined([take(`${name}fc1_g.bias`), take(`${name}fc1_x.bias`)]),
+    columns: [0, hidden].map((from) => ({ from, to: from + hidden })),
+  };
+  const [gate, value] = products(tower, fed, both) as [Value, Value];
+  const gated = toFloat(tower, graph.op("Mul", [silu(tower, gate), value]));
+  const inner = feed(tower, place, gated, { name: `${name}norm`, eps: image.normEps, residual: false });
+  return toFloat(tower, products(tower, inner, second)[0] as Value);
 }

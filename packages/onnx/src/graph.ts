@@ -1,20 +1,22 @@
 /**
- * Builds an ONNX graph of standard operators, opset 17: values are names, weights are initializers, shapes are constants.
+ * Builds an ONNX graph of standard operators: values are names, weights are initializers, shapes are constants. Opset 17,
+ * which every runtime reads, or 23, whose Attention is one node.
  * Only the batch dimension is free, so a runtime sees no shape arithmetic. Operators of ONNX Runtime's own domain carry
  * it in their name ("com.microsoft.QuickGelu").
  */
 import { Model, type Initializer } from "./model.ts";
 import { type Chunk, Writer } from "./protobuf.ts";
-import { labelOf, type Weight } from "./weights.ts";
+import { labelOf, type Made, type Weight } from "./weights.ts";
 
-const OPSET = 17;
-const IR_VERSION = 8;
-const FLOAT = 1;
-const INT64 = 7;
+const TYPES = { float: 1, uint8: 2, int8: 3, int64: 7, half: 10 } as const;
+/** IR versions by the ONNX release that brought the opset. */
+const IR_VERSIONS = { 17: 8, 23: 10 } as const;
 const ATTRIBUTE = { float: 1, int: 2, ints: 7 } as const;
 const RUNTIME_DOMAIN = "com.microsoft";
 
 export type Value = string;
+export type Opset = keyof typeof IR_VERSIONS;
+export type NumberType = keyof typeof TYPES;
 type Attributes = Record<string, number | number[] | { float: number }>;
 type Port = { name: string; type: "float" | "int64"; shape: (number | string)[] };
 
@@ -25,7 +27,13 @@ export class Graph {
   #outputs: Port[] = [];
   #count = 0;
   #constants = new Map<string, Value>();
+  #weights = new Map<string, Value>();
   #runtimeOnly = false;
+  readonly opset: Opset;
+
+  constructor(opset: Opset = 17) {
+    this.opset = opset;
+  }
 
   input(name: string, type: Port["type"], shape: Port["shape"]): Value {
     this.#inputs.push({ name, type, shape });
@@ -40,18 +48,31 @@ export class Graph {
 
   /** Named after the tensors it is made of, so that another graph of the same model finds it again. */
   weight(weight: Weight, shape: number[]): Value {
-    return this.#initializer(FLOAT, shape, weight, labelOf(weight));
+    const label = labelOf(weight);
+    if (!this.#weights.has(label)) this.#weights.set(label, this.#initializer(TYPES.float, shape, weight, label));
+    return label;
   }
 
   floats(values: Float32Array | number[], shape: number[]): Value {
-    return this.#initializer(FLOAT, shape, new Uint8Array(Float32Array.from(values).buffer));
+    return this.#initializer(TYPES.float, shape, new Uint8Array(Float32Array.from(values).buffer));
+  }
+
+  /** Weights in another form than a float32 graph of the model has them. */
+  made(type: NumberType, shape: number[], made: Made): Value {
+    return this.#initializer(TYPES[type], shape, made);
+  }
+
+  /** A zero point, scalar or one a channel. */
+  zeroPoint(type: "uint8" | "int8", value: number, shape: number[] = []): Value {
+    const count = shape.reduce((product, size) => product * size, 1);
+    return this.#initializer(TYPES[type], shape, new Uint8Array(count).fill(value));
   }
 
   /** A list of integers, shared between nodes that need the same one. */
   integers(values: number[], shape = [values.length]): Value {
     const key = JSON.stringify([values, shape]);
     const known =
-      this.#constants.get(key) ?? this.#initializer(INT64, shape, new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer));
+      this.#constants.get(key) ?? this.#initializer(TYPES.int64, shape, new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer));
     this.#constants.set(key, known);
     return known;
   }
@@ -84,13 +105,23 @@ export class Graph {
 
   /** Rows of the last axis scaled to length 1. */
   normalise(value: Value): Value {
-    const length = this.op("ReduceL2", [value], { axes: [-1], keepdims: 1 });
+    const length = this.reduce("ReduceL2", value, -1, 1);
     return this.op("Div", [value, this.op("Max", [length, this.floats([1e-6], [])])]);
+  }
+
+  /** Opset 18 made the axes of a reduction an input. */
+  reduce(type: "ReduceL2" | "ReduceMax" | "ReduceMin", value: Value, axis: number, keepdims: 0 | 1): Value {
+    if (this.opset === 17) return this.op(type, [value], { axes: [axis], keepdims });
+    return this.op(type, [value, this.integers([axis])], { keepdims });
+  }
+
+  cast(value: Value, to: "float" | "half"): Value {
+    return this.op("Cast", [value], { to: TYPES[to] });
   }
 
   finish(name: string): Model {
     return new Model(this.#initializers, (encoded) => {
-      const model = new Writer().varint(1, IR_VERSION).text(2, "kenpin");
+      const model = new Writer().varint(1, IR_VERSIONS[this.opset]).text(2, "kenpin");
       model.message(7, (graph) => {
         for (const node of this.#nodes) graph.nested(1, node);
         graph.text(2, name);
@@ -98,7 +129,7 @@ export class Graph {
         for (const port of this.#inputs) graph.message(11, (info) => writePort(info, port));
         for (const port of this.#outputs) graph.message(12, (info) => writePort(info, port));
       });
-      model.message(8, (opset) => opset.text(1, "").varint(2, OPSET));
+      model.message(8, (opset) => opset.text(1, "").varint(2, this.opset));
       if (this.#runtimeOnly) model.message(8, (opset) => opset.text(1, RUNTIME_DOMAIN).varint(2, 1));
       return model;
     });
@@ -135,7 +166,7 @@ function writeAttribute(out: Writer, name: string, value: Attributes[string]): v
 function writePort(out: Writer, { name, type, shape }: Port): void {
   out.text(1, name).message(2, (kind) =>
     kind.message(1, (tensorType) => {
-      tensorType.varint(1, type === "float" ? FLOAT : INT64);
+      tensorType.varint(1, TYPES[type]);
       tensorType.message(2, (dims) => {
         for (const size of shape) dims.message(1, (dim) => (typeof size === "number" ? dim.varint(1, size) : dim.text(2, size)));
       });

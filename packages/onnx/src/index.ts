@@ -1,6 +1,7 @@
 export type { Flavour } from "./blocks.ts";
-export { textGraph, textModel } from "./clip-text.ts";
-export { visionGraph, visionModel } from "./eva-vision.ts";
+export { textGraph, textModel, textPlaces } from "./clip-text.ts";
+export { visionGraph, visionModel, visionPlaces } from "./eva-vision.ts";
 export type { Model, ModelBytes, ReadPrepared, ReadTensor } from "./model.ts";
 export { nearestGraph } from "./nearest.ts";
+export type { PlacePlan, QuantPlan, Scheme, WeightForm } from "./quant-plan.ts";
 export { openPrepared } from "./read-weights.ts";

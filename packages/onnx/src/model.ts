@@ -5,7 +5,7 @@
  */
 import { KenpinError } from "@kenpin/schema";
 import { type Chunk, chunkBytes, Writer } from "./protobuf.ts";
-import { labelOf, type Lookup, lookupIn, type Weight, type Weights } from "./weights.ts";
+import { bytesOf, type Lookup, labelOf, lookupIn, type Weight, type Weights } from "./weights.ts";
 
 export type Initializer = { name: string; type: number; shape: number[]; data: Chunk };
 /** A tensor of the checkpoint by its name, read when it is needed. */
@@ -21,6 +21,8 @@ const PAGE_BYTES = 4096;
 const EXTERNAL = 1;
 /** Constants smaller than this stay in the model's own file. */
 const INLINE_BYTES = 1024;
+/** A kernel, its bias and the norm before it. */
+const REMEMBERED = 4;
 
 export class Model {
   #initializers: Initializer[];
@@ -41,9 +43,10 @@ export class Model {
     if (bytesTotal > PROTOBUF_LIMIT_BYTES) throw new KenpinError("model-too-large", "this model is over 2 GB; write it with external data");
     const out = new Uint8Array(bytesTotal);
     const get = lookupIn(weights);
+    const prepared = remember((weight) => weight.make(get));
     let at = 0;
     for (const chunk of chunks) {
-      out.set(chunk instanceof Uint8Array ? chunk : bytesOf(chunk.make(get)), at);
+      out.set(inMemory(chunk, get, prepared), at);
       at += chunkBytes(chunk);
     }
     return out;
@@ -51,7 +54,7 @@ export class Model {
 
   /** The model piece by piece; `dataFile` is the name the data file will have, used when the model is too large for one. */
   stream(read: ReadTensor, dataFile: string, limitBytes = PROTOBUF_LIMIT_BYTES): AsyncGenerator<ModelBytes> {
-    return this.#stream((weight) => fromTensors(weight, read), dataFile, limitBytes);
+    return this.#stream(async (weight) => bytesOf(await fromTensors(weight, read)), dataFile, limitBytes);
   }
 
   /** The same with weights that another graph of this model already holds, ready as they are. */
@@ -60,7 +63,11 @@ export class Model {
   }
 
   async *#stream(make: (weight: Weight) => Promise<Uint8Array>, dataFile: string, limitBytes: number): AsyncGenerator<ModelBytes> {
-    const resolve = async (chunk: Chunk) => (chunk instanceof Uint8Array ? chunk : make(chunk));
+    const prepared = remember(async (weight) => floatsOf(await make(weight)));
+    const resolve = async (chunk: Chunk) => {
+      if (chunk instanceof Uint8Array) return chunk;
+      return "from" in chunk ? chunk.make(await eachInTurn(chunk.from, prepared)) : make(chunk);
+    };
     if (this.weightBytes <= limitBytes) {
       for (const chunk of this.#draw(this.#initializers.map(inside)).chunks) yield { file: "model", bytes: await resolve(chunk) };
       return;
@@ -81,15 +88,40 @@ export class Model {
   }
 }
 
-async function fromTensors(weight: Weight, read: ReadTensor): Promise<Uint8Array> {
-  const tensors = new Map<string, Float32Array>();
-  for (const name of weight.names) if (!tensors.has(name)) tensors.set(name, await read(name));
-  const get: Lookup = (name) => tensors.get(name) as Float32Array;
-  return bytesOf(weight.make(get));
+function inMemory(chunk: Chunk, get: Lookup, prepared: (weight: Weight) => Float32Array): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk;
+  return "from" in chunk ? chunk.make(chunk.from.map(prepared)) : bytesOf(chunk.make(get));
 }
 
-function bytesOf(data: Float32Array): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+/** Codes, scales and biases of one kernel stand one behind the other: the last few answers are kept, not made again. */
+function remember<T>(make: (weight: Weight) => T): (weight: Weight) => T {
+  const known = new Map<string, T>();
+  return (weight) => {
+    const label = labelOf(weight);
+    const found = known.get(label) ?? make(weight);
+    if (label !== "") known.set(label, found);
+    for (const oldest of known.keys()) if (known.size > REMEMBERED) known.delete(oldest);
+    return found;
+  };
+}
+
+async function fromTensors(weight: Weight, read: ReadTensor): Promise<Float32Array> {
+  const tensors = new Map<string, Float32Array>();
+  for (const name of weight.names) if (!tensors.has(name)) tensors.set(name, await read(name));
+  return weight.make((name) => tensors.get(name) as Float32Array);
+}
+
+/** One after the other: memory holds what one initializer is made of, no more. */
+async function eachInTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const out: R[] = [];
+  for (const item of items) out.push(await work(item));
+  return out;
+}
+
+/** A copy when the bytes start at an odd place. */
+function floatsOf(bytes: Uint8Array): Float32Array {
+  const even = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Float32Array(even.buffer, even.byteOffset, even.byteLength / 4);
 }
 
 function inside({ name, type, shape, data }: Initializer): Writer {

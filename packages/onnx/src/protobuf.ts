@@ -3,9 +3,9 @@
  * Field numbers stand in graph.ts, from onnx.proto3 (ONNX 1.12, IR version 8). A message is a list of chunks; a weight's
  * chunk is only promised, with its length, so that a file larger than memory is written tensor by tensor.
  */
-import type { Weight } from "./weights.ts";
+import type { Made, Weight } from "./weights.ts";
 
-export type Chunk = Uint8Array | Weight;
+export type Chunk = Uint8Array | Weight | Made;
 
 export class Writer {
   readonly chunks: Chunk[] = [];
@@ -49,7 +49,8 @@ export class Writer {
 }
 
 export function chunkBytes(chunk: Chunk): number {
-  return chunk instanceof Uint8Array ? chunk.length : chunk.length * 4;
+  if (chunk instanceof Uint8Array) return chunk.length;
+  return "from" in chunk ? chunk.bytes : chunk.length * 4;
 }
 
 /** Negative numbers take ten bytes, as two's complement of 64 bits. */

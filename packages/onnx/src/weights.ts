@@ -11,6 +11,11 @@ export type Weights = ReadonlyMap<string, { shape: number[]; data: Float32Array 
 export type Lookup = (name: string) => Float32Array;
 export type Weight = { length: number; names: string[]; make: (get: Lookup) => Float32Array };
 export type Take = (name: string) => Weight;
+/**
+ * Bytes made of weights as a float32 graph of the model holds them, so that a checkpoint and such a graph alike can be the
+ * source: rounded kernels, their scales, norms with a scale migrated into them.
+ */
+export type Made = { bytes: number; from: Weight[]; make: (parts: Float32Array[]) => Uint8Array };
 
 /** The config's tensors by name; asking for one it does not have is a fault of the graph. */
 export function tensorsOf(config: ModelConfig): Take {
@@ -34,6 +39,10 @@ export function lookupIn(weights: Weights): Lookup {
     if (!found) throw new KenpinError("weight-missing", `the checkpoint has no weight ${name}; it is no model of this configuration`);
     return found.data;
   };
+}
+
+export function bytesOf(data: Float32Array | Int8Array | Uint8Array | Uint16Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 export function zeros(length: number): Weight {

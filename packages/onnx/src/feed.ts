@@ -1,0 +1,165 @@
+/**
+ * A place: a tensor that one or more products read, in the form that they read it in. Here a graph's number format is
+ * decided: floats, 8-bit codes with scales fixed or measured as it runs, QuantizeLinear pairs, or halves.
+ *
+ * A norm before the place takes its smoothing (γ/s), and in 8 bits its β moves behind the product (b + W·β), so that the
+ * codes lie around 0. Where the residual stream has no mean (its writers are centred, which later norms cannot see), the
+ * norm is a root mean square: x̂ = x / √(mean(x²) + ε) is LayerNorm's own value then.
+ */
+import type { Flavour } from "./blocks.ts";
+import type { Graph, Value } from "./graph.ts";
+import { halfNumbers, halfWeight } from "./half.ts";
+import type { PlacePlan, QuantPlan, Taps } from "./quant-plan.ts";
+import { type Columns, floatKernel, movedBias, roundedKernel, smoothedScale } from "./rounded.ts";
+import { type Take, transposed, type Weight } from "./weights.ts";
+
+export type Builder = {
+  graph: Graph;
+  take: Take;
+  flavour: Flavour;
+  plan: QuantPlan | null;
+  taps: Taps | null;
+  /** Whether what is added to the residual stream has its mean taken off. */
+  centred: boolean;
+};
+export type Norm = { name: string; eps: number; residual: boolean };
+export type Place = { name: string; tokens: number };
+export type Fed = { value: Value; plan: PlacePlan | null; beta: Weight | null; codes: Codes | null };
+type Codes = { value: Value; scale: Value; zero: Value };
+/** `columns` are the parts of the product that are wanted, each a value of its own. */
+export type Product = { kernel: Weight; bias: Weight; columns: Columns[]; writesResidual?: boolean };
+
+export function feed(builder: Builder, place: Place, x: Value, norm: Norm | null = null): Fed {
+  const { graph, plan, taps } = builder;
+  const found = plan?.places.get(place.name) ?? null;
+  const moved = norm !== null && found !== null && isEightBit(plan);
+  const value = norm ? normed(builder, norm, x, moved ? found : null) : x;
+  if (taps) tap(builder, place, norm ? normed(builder, norm, x, { smooth: null, scale: 0, zero: 0 }) : x, taps);
+  const beta = moved ? builder.take(`${norm.name}.bias`) : null;
+  if (!found || !plan) return { value, plan: null, beta: null, codes: null };
+  if (plan.scheme === "fp16") return { value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
+  return { value, plan: found, beta, codes: codesOf(builder, value, found, plan.scheme) };
+}
+
+/** Products of one place; in float one product and a split, so that nothing is read twice. */
+export function products(builder: Builder, fed: Fed, product: Product): Value[] {
+  const { graph, plan } = builder;
+  const { bias, columns } = product;
+  const whole = { from: 0, to: bias.length };
+  if (fed.codes && plan && plan.scheme !== "qdq") return columns.map((part) => eightBit(builder, fed, product, part));
+  const covered = columns.reduce((sum, { from, to }) => sum + to - from, 0);
+  const part = columns.length === 1 ? (columns[0] as Columns) : whole;
+  const one = floatOrPaired(builder, fed, product, fed.codes || covered === bias.length ? part : whole);
+  if (columns.length === 1 && (fed.codes || covered === bias.length)) return [one];
+  const sizes = columns.map(({ from, to }) => to - from);
+  if (covered === bias.length) return graph.split(one, 2, sizes);
+  return columns.map(({ from, to }) => graph.slice(one, 2, from, to));
+}
+
+/** In float16 graphs norms and sums are float32: half precision ends at 65504, and residual streams have gone past it. */
+export function toFloat({ graph, plan }: Builder, value: Value): Value {
+  return plan?.scheme === "fp16" ? graph.cast(value, "float") : value;
+}
+
+/** Constants in the format that products answer in. */
+export function constants({ graph, plan }: Builder, values: Float32Array | number[], shape: number[]): Value {
+  return plan?.scheme === "fp16" ? graph.made("half", shape, halfNumbers(values)) : graph.floats(values, shape);
+}
+
+export function isEightBit(plan: QuantPlan | null): boolean {
+  return plan !== null && plan.scheme !== "fp16";
+}
+
+function normed({ graph, take, plan, centred }: Builder, { name, eps, residual }: Norm, x: Value, moved: PlacePlan | null): Value {
+  const [gamma, beta] = [take(`${name}.weight`), take(`${name}.bias`)];
+  const attributes = { axis: -1, epsilon: { float: eps } };
+  if (!moved) {
+    const inputs = [x, graph.weight(gamma, [gamma.length]), graph.weight(beta, [beta.length])];
+    return graph.op("LayerNormalization", inputs, attributes);
+  }
+  const scale = graph.made("float", [gamma.length], smoothedScale(gamma, moved.smooth));
+  if (centred && residual) return graph.op("SimplifiedLayerNormalization", [x, scale], attributes);
+  // TensorRT wants all three inputs.
+  const inputs = plan?.scheme === "qdq" ? [x, scale, graph.floats(new Float32Array(beta.length), [beta.length])] : [x, scale];
+  return graph.op("LayerNormalization", inputs, attributes);
+}
+
+function tap({ graph }: Builder, { name, tokens }: Place, value: Value, { everyToken }: Taps): void {
+  const picked = Array.from({ length: Math.ceil(tokens / everyToken) }, (_, i) => i * everyToken);
+  graph.output(`max:${name}`, graph.reduce("ReduceMax", value, 1, 0), ["n", "channels"]);
+  graph.output(`min:${name}`, graph.reduce("ReduceMin", value, 1, 0), ["n", "channels"]);
+  graph.output(`some:${name}`, graph.op("Gather", [value, graph.integers(picked)], { axis: 1 }), ["n", picked.length, "channels"]);
+}
+
+function codesOf({ graph }: Builder, value: Value, { scale, zero }: PlacePlan, scheme: QuantPlan["scheme"]): Codes {
+  if (scheme === "int8-dynamic") {
+    const [codes, measured, middle] = graph.ops("DynamicQuantizeLinear", [value], 3) as [Value, Value, Value];
+    return { value: codes, scale: measured, zero: middle };
+  }
+  const step = graph.floats([scale], []);
+  const middle = graph.zeroPoint(scheme === "qdq" ? "int8" : "uint8", zero);
+  return { value: graph.op("QuantizeLinear", [value, step, middle]), scale: step, zero: middle };
+}
+
+/** One integer product, back in float with scales and bias applied as its results leave the registers. */
+function eightBit(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {
+  const { graph, plan } = builder;
+  const codes = fed.codes as Codes;
+  const options = kernelOf(builder, fed, product, columns);
+  const form = (plan as QuantPlan).weights;
+  const { codes: weights, scales } = roundedKernel(options, form);
+  const count = columns.to - columns.from;
+  const shape = [product.kernel.length / product.bias.length, count];
+  const inputs = [
+    codes.value,
+    graph.made(form.type, shape, weights),
+    codes.scale,
+    graph.made("float", [count], scales),
+    codes.zero,
+    form.type === "uint8" ? graph.zeroPoint("uint8", 128) : "",
+    graph.made("float", [count], movedBias({ ...options, bias: product.bias, beta: fed.beta })),
+  ];
+  return graph.op("com.microsoft.MatMulIntegerToFloat", inputs);
+}
+
+function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {
+  const { graph, plan } = builder;
+  const { kernel, bias } = product;
+  const [rows, count] = [kernel.length / bias.length, columns.to - columns.from];
+  const options = kernelOf(builder, fed, product, columns);
+  if (plan?.scheme === "fp16" && fed.plan) {
+    const out = graph.op("MatMul", [fed.value, graph.made("half", [rows, count], halfWeight(options.kernel))]);
+    return graph.op("Add", [out, graph.made("half", [count], halfWeight(bias))]);
+  }
+  if (fed.codes && plan) {
+    const { codes, scales } = roundedKernel(options, plan.weights);
+    const step = graph.made("float", [count], scales);
+    const weights = graph.op(
+      "DequantizeLinear",
+      [graph.made("int8", [rows, count], codes), step, graph.zeroPoint("int8", 0, [count])],
+      { axis: 1 },
+    );
+    const x = graph.op("DequantizeLinear", [fed.codes.value, fed.codes.scale, fed.codes.zero]);
+    return graph.op("Add", [graph.op("MatMul", [x, weights]), movedBiasOf(builder, fed, product, columns)]);
+  }
+  if (options.centred) {
+    const weights = graph.made("float", [rows, count], floatKernel(options));
+    return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), movedBiasOf(builder, fed, product, columns)]);
+  }
+  return graph.op("Add", [graph.op("MatMul", [fed.value, graph.weight(options.kernel, [rows, count])]), graph.weight(bias, [count])]);
+}
+
+function movedBiasOf(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {
+  const options = kernelOf(builder, fed, product, columns);
+  return builder.graph.made("float", [columns.to - columns.from], movedBias({ ...options, bias: product.bias, beta: fed.beta }));
+}
+
+function kernelOf({ centred }: Builder, fed: Fed, { kernel, bias, writesResidual = false }: Product, columns: Columns) {
+  return {
+    kernel: transposed(kernel, bias.length),
+    width: bias.length,
+    columns,
+    centred: centred && writesResidual,
+    smooth: fed.plan?.smooth ?? null,
+  };
+}
