@@ -8,11 +8,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { KenpinError } from "@kenpin/schema";
 import sharp from "sharp";
-import { type Header, pack } from "tar-stream";
+import { pack } from "tar-stream";
 import { openPictureSet, type PictureSet } from "../../../cloud-trainer/src/samples/picture-set.ts";
 import { writeShards } from "../../../cloud-trainer/src/samples/sets/write-shards.ts";
 import { freshFolder, place, surface } from "./made-set.ts";
 
+type Entry = { name: string; type?: "directory" | "symlink"; linkname?: string };
 const LIMITS = { pictures: 3, bytes: 1024 ** 3 };
 const PYTHON = process.env["KENPIN_PYTHON"];
 
@@ -209,7 +210,7 @@ test("Python reads the shards by webdataset's naming rule", { skip: PYTHON ? fal
   ]);
 });
 
-async function tarOf(file: string, entries: [Header, Uint8Array | string][]): Promise<string> {
+async function tarOf(file: string, entries: [Entry, Uint8Array | string][]): Promise<string> {
   const tar = pack();
   const written = tar.pipe(createWriteStream(file));
   for (const [header, body] of entries) tar.entry(header, Buffer.from(body));

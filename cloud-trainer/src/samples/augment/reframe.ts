@@ -34,44 +34,45 @@ function drawCrop(width: number, height: number, { crop, ratio }: FrameOptions, 
 
 /** `channels` planes [C, S, S] of interleaved bytes, in [0, 1]. */
 export function reframe(
-  { width, data }: Pick<RgbImage, "width" | "data">,
+  image: Pick<RgbImage, "width" | "data">,
   frame: Frame,
   { size, channels }: { size: number; channels: number },
 ): Float32Array {
-  const rows = resizeAcross(data, width, frame, { size, channels });
-  const { starts, weights, taps } = flatWindows(frame.height, size);
+  const rows = resizeDown(image, frame, { size, channels });
+  const { starts, weights, taps } = flatWindows(frame.width, size);
   const out = new Float32Array(channels * size * size);
-  const sums = new Float32Array(size);
-  for (let c = 0; c < channels; c++) {
-    for (let y = 0; y < size; y++) {
-      sums.fill(0);
-      for (let j = 0; j < taps; j++) {
-        const weight = weights[y * taps + j] as number;
-        if (weight === 0) continue;
-        const from = (c * frame.height + (starts[y] as number) + j) * size;
-        for (let x = 0; x < size; x++) sums[x] = (sums[x] as number) + weight * (rows[from + x] as number);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const place = placeOf(x, y, size, frame);
+      const from = (y * frame.width + (starts[x] as number)) * channels;
+      for (let c = 0; c < channels; c++) {
+        let sum = 0;
+        for (let j = 0; j < taps; j++) sum += (weights[x * taps + j] as number) * (rows[from + j * channels + c] as number);
+        // Bicubic windows swing over at hard edges; a pixel cannot.
+        out[c * size * size + place] = Math.min(1, Math.max(0, sum / 255));
       }
-      // Bicubic windows swing over at hard edges; a pixel cannot.
-      for (let x = 0; x < size; x++) out[c * size * size + placeOf(x, y, size, frame)] = clamp(sums[x] as number);
     }
   }
   return out;
 }
 
-/** [C, h, S] of the frame's rows. */
-function resizeAcross(data: Uint8Array, width: number, frame: Frame, { size, channels }: { size: number; channels: number }): Float32Array {
-  const { starts, weights, taps } = flatWindows(frame.width, size);
-  const rows = new Float32Array(channels * frame.height * size);
-  for (let y = 0; y < frame.height; y++) {
-    const line = ((frame.y + y) * width + frame.x) * channels;
-    for (let c = 0; c < channels; c++) {
-      const to = (c * frame.height + y) * size;
-      for (let x = 0; x < size; x++) {
-        let sum = 0;
-        let at = line + (starts[x] as number) * channels + c;
-        for (let j = x * taps; j < (x + 1) * taps; j++, at += channels) sum += (weights[j] as number) * (data[at] as number);
-        rows[to + x] = sum / 255;
-      }
+/** [S, w·C]: rows first, since a row's bytes lie side by side and most of the sums are made here. */
+function resizeDown(
+  { width, data }: Pick<RgbImage, "width" | "data">,
+  frame: Frame,
+  { size, channels }: { size: number; channels: number },
+) {
+  const { starts, weights, taps } = flatWindows(frame.height, size);
+  const length = frame.width * channels;
+  const rows = new Float32Array(size * length);
+  for (let y = 0; y < size; y++) {
+    const row = rows.subarray(y * length, (y + 1) * length);
+    for (let j = 0; j < taps; j++) {
+      const weight = weights[y * taps + j] as number;
+      if (weight === 0) continue;
+      const from = ((frame.y + (starts[y] as number) + j) * width + frame.x) * channels;
+      const line = data.subarray(from, from + length);
+      for (let i = 0; i < length; i++) row[i] = (row[i] as number) + weight * (line[i] as number);
     }
   }
   return rows;
@@ -119,8 +120,4 @@ export function reframeBoxes(boxes: readonly Box[], frame: Frame, size: number, 
 /** What of [from, from + length) lies in a frame's axis, counted from the frame's edge. */
 function cut(from: number, length: number, edge: number, reach: number): [number, number] {
   return [Math.max(0, from - edge), Math.min(reach, from + length - edge)];
-}
-
-function clamp(value: number): number {
-  return Math.min(1, Math.max(0, value));
 }

@@ -44,7 +44,8 @@ export async function relight(planes: Float32Array, size: number, amounts: Amoun
   const [brightness, contrast, saturation] = [around(amounts.brightness), around(amounts.contrast), around(amounts.saturation)];
   const gamma = Math.exp(random.between(-amounts.gamma, amounts.gamma));
   const [blurs, hasNoise, packs] = [random.next() < amounts.often, random.next() < amounts.often, random.next() < amounts.often];
-  const out = tone(planes, { brightness, contrast, saturation, gamma });
+  const isStill = brightness === 1 && contrast === 1 && saturation === 1 && gamma === 1;
+  const out = isStill ? planes.slice() : tone(planes, { brightness, contrast, saturation, gamma });
   if (blurs && amounts.blur > 0) blur(out, size, random.between(0, amounts.blur));
   if (hasNoise && amounts.noise > 0) addNoise(out, random.between(0, amounts.noise), random);
   if (!packs || amounts.jpegQuality >= BEST_QUALITY) return out;
@@ -66,8 +67,8 @@ function tone(planes: Float32Array, { brightness, contrast, saturation, gamma }:
     const grey = greyAt(p);
     for (let at = p; at < out.length; at += area) {
       const saturated = grey + saturation * ((planes[at] as number) - grey);
-      const level = brightness * (mean + contrast * (saturated - mean));
-      out[at] = curve[Math.round(Math.min(1, Math.max(0, level)) * GAMMA_STEPS)] as number;
+      const level = Math.min(1, Math.max(0, brightness * (mean + contrast * (saturated - mean))));
+      out[at] = gamma === 1 ? level : (curve[Math.round(level * GAMMA_STEPS)] as number);
     }
   }
   return out;
