@@ -10,8 +10,8 @@ import type { Tensor, Tensor4D, Tf } from "./backend.ts";
 
 /** Softmax's result of this many tokens is as large as what else a block keeps of its attention. */
 const WHOLE = 288;
-/** Scores in one tile: 16 MiB, so that its few temporaries stay in a processor's cache or near it. */
-const TILE_SCORES = 2 ** 22;
+/** Scores in one tile: 4 MiB, so that its few temporaries stay in a processor's cache or near it. */
+const TILE_SCORES = 2 ** 20;
 const TILE_MIN = 64;
 const TILE_MAX = 1024;
 
@@ -55,10 +55,10 @@ function wholeAttention(tf: Tf, causal: boolean): Attention {
 
 /** −10⁹ where the column, the token looked at, comes after the row: exp makes exactly 0 of it. */
 function laterTokens(tf: Tf, tokens: number): Tensor {
-  return tf.tensor2d(
-    Float32Array.from({ length: tokens * tokens }, (_, i) => (i % tokens > Math.floor(i / tokens) ? -1e9 : 0)),
-    [tokens, tokens],
-  );
+  return tf.tidy(() => {
+    const numbers = tf.range(0, tokens);
+    return tf.mul(tf.cast(tf.greater(numbers, tf.expandDims(numbers, 1)), "float32"), -1e9);
+  });
 }
 
 function tiledAttention(tf: Tf, causal: boolean, tile?: number): Attention {
