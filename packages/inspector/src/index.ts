@@ -1,3 +1,5 @@
+export { type AnomalyMap, stitch } from "./anomaly-map.ts";
+export { type ChooseRuntimeOptions, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
 export type { FrameStats, Inspection } from "./inspection.ts";
 export {
   embedImages,
@@ -7,4 +9,5 @@ export {
   proveGolden,
   startInspector,
 } from "./inspector.ts";
+export { type ModelRunner, startModel, type Tensors } from "./run-model.ts";
 export * from "./score.ts";

@@ -9,6 +9,8 @@
  *   inspect {map: boolean} body = image bytes   → Inspection, body = heat map PNG or empty
  *   embed-text   {textModel, inputIds}                                → rows of text_embeds
  *   embed-images {visionModel, side} body = pixel_values as float32   → {dim}, body = image_embeds as float32
+ *   run          {model, threads, inputs: [{name, type, dims}], outputs} body = the inputs' numbers, one after the other
+ *                → {outputs: [{name, length}], ms}, body = the outputs as float32
  */
 import { KenpinError } from "@kenpin/schema";
 

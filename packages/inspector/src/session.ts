@@ -6,8 +6,12 @@
 import { errorLine, KenpinError } from "@kenpin/schema";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
-type Feed = { data: Float32Array; dims: number[] } | { data: BigInt64Array; dims: number[] };
-export type Model = { run: (feeds: Record<string, Feed>) => Promise<Record<string, Float32Array>>; release: () => Promise<void> };
+export type Feed = { data: Float32Array; dims: number[] } | { data: BigInt64Array; dims: number[] };
+export type Model = {
+  /** All outputs, or those asked for. */
+  run: (feeds: Record<string, Feed>, outputs?: string[]) => Promise<Record<string, Float32Array>>;
+  release: () => Promise<void>;
+};
 
 /** The only provider in onnxruntime-node's CPU build; others come with the Python worker. */
 export const PROVIDER = "cpu";
@@ -21,9 +25,9 @@ export async function openModel(file: Uint8Array | string, what: string, threads
     };
     const session = await (typeof file === "string" ? InferenceSession.create(file, options) : InferenceSession.create(file, options));
     return {
-      run: async (feeds) => {
+      run: async (feeds, outputs) => {
         const tensors = Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toTensor(feed)]));
-        const results = await session.run(tensors);
+        const results = await (outputs ? session.run(tensors, outputs) : session.run(tensors));
         return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, tensor.data as Float32Array]));
       },
       release: () => session.release(),

@@ -5,10 +5,11 @@
 import { errorLine, KenpinError } from "@kenpin/schema";
 import { openInspection } from "./inspection.ts";
 import { encodeMessage, type Header, type Message, messageReader } from "./protocol.ts";
-import { type Model, openModel } from "./session.ts";
+import type { RunInput } from "./run-model.ts";
+import { type Feed, type Model, openModel } from "./session.ts";
 
 let inspection: Awaited<ReturnType<typeof openInspection>> | null = null;
-let tower: { path: string; model: Model } | null = null;
+let tower: { path: string; threads: number | undefined; model: Model } | null = null;
 let turn: Promise<void> = Promise.resolve();
 
 process.stdin.on(
@@ -33,6 +34,7 @@ async function answer({ header, body }: Message): Promise<void> {
 async function perform(header: Header, body: Uint8Array): Promise<{ result: unknown; body?: Uint8Array }> {
   if (header["op"] === "embed-text") return { result: await embedTexts(header) };
   if (header["op"] === "embed-images") return embedImages(header, body);
+  if (header["op"] === "run") return runModel(header, body);
   if (header["op"] === "open") {
     inspection = await openInspection(String(header["bundleDir"]), header["threads"] as number | undefined);
     return { result: { provider: inspection.provider, precision: inspection.precision } };
@@ -68,12 +70,32 @@ async function embedImages(header: Header, body: Uint8Array): Promise<{ result: 
 }
 
 /** The tower asked for last stays open: pictures and texts come in batches. */
-async function openTower(path: string, what: string): Promise<Model> {
-  if (tower?.path === path) return tower.model;
+async function openTower(path: string, what: string, threads?: number): Promise<Model> {
+  if (tower?.path === path && tower.threads === threads) return tower.model;
   await tower?.model.release();
   tower = null;
-  tower = { path, model: await openModel(path, what) };
+  tower = { path, threads, model: await openModel(path, what, threads) };
   return tower.model;
+}
+
+/** Any model once; the time is the runtime's alone, without the pipe. */
+async function runModel(header: Header, body: Uint8Array): Promise<{ result: unknown; body: Uint8Array }> {
+  const path = String(header["model"]);
+  const model = await openTower(path, path, header["threads"] as number | undefined);
+  const feeds: Record<string, Feed> = {};
+  let at = 0;
+  for (const { name, type, dims } of header["inputs"] as RunInput[]) {
+    const bytes = dims.reduce((size, n) => size * n, type === "int64" ? 8 : 4);
+    const { buffer } = new Uint8Array(body.subarray(at, at + bytes)); // a copy of its own, because a part may start at any byte
+    feeds[name] = type === "int64" ? { data: new BigInt64Array(buffer), dims } : { data: new Float32Array(buffer), dims };
+    at += bytes;
+  }
+  const started = performance.now();
+  const out = await model.run(feeds, header["outputs"] as string[] | undefined);
+  const ms = performance.now() - started;
+  const outputs = Object.entries(out).map(([name, { length }]) => ({ name, length }));
+  const parts = Object.values(out).map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return { result: { outputs, ms }, body: Buffer.concat(parts) };
 }
 
 function cut(body: Uint8Array, sizes: number[]): Uint8Array[] {
