@@ -22,6 +22,11 @@ test("the loop goes round once on Mosquitto: no frame is lost and the retrained 
     assert.ok(summary.quality.retrained.auroc.value >= summary.quality.fewShot.auroc.value - 0.01, JSON.stringify(summary.quality));
     assert.notEqual(summary.bundles.before.digest, summary.bundles.after.digest);
     assert.equal(summary.training.backend, "tfjs-node");
+    assert.deepEqual(
+      summary.training.stages.map(({ stage }: { stage: string }) => stage),
+      ["pretrain", "train", "tune", "distill"],
+    );
+    assert.deepEqual(summary.absent, ["int8"]);
     assert.ok(summary.samples.random > 0, "no randomly drawn sample, so nothing could be evaluated honestly");
   } finally {
     await broker.stop();

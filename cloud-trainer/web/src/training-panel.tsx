@@ -23,7 +23,7 @@ function Run({ run, curve, language, t }: Props & { run: RunRow }) {
   return (
     <>
       {run.state === "running" && <Progress progress={run.progress} language={language} t={t} />}
-      <LossCurve curve={curve} t={t} />
+      <LossCurve curve={ofLastStage(curve)} t={t} />
       {run.state === "failed" && (
         <p class="warning" role="alert">
           {run.error}
@@ -41,8 +41,8 @@ function Progress({ progress, language, t }: { progress: RunProgress | null; lan
   return (
     <>
       <div class="progress">
-        <span>{stage}</span>
-        <progress max={Math.max(steps, 1)} value={step} aria-label={stage} />
+        <span>{t.stages[stage] ?? stage}</span>
+        <progress max={Math.max(steps, 1)} value={step} aria-label={t.stages[stage] ?? stage} />
         <span>
           {t.step} {number.format(step)} / {number.format(steps)}
         </span>
@@ -69,8 +69,22 @@ function Result({ result, language, t }: { result: NonNullable<RunRow["result"]>
       </Fact>
       <Fact name={t.imagesPerSecond}>{number.format(training.imagesPerSecond)}</Fact>
       <Fact name={t.duration}>{duration(training.seconds)}</Fact>
+      <Fact name={t.stagesRun}>
+        {training.stages.map(({ stage, steps }) => `${t.stages[stage] ?? stage} ${number.format(steps)}`).join(" → ")}
+      </Fact>
+      <Fact name={t.student}>
+        <span title={training.student.why}>{training.student.shipped ? t.studentShipped : t.teacherKept}</span>{" "}
+        <small>{t.parameters(number.format(training.student.parameters[training.student.shipped ? "student" : "teacher"] / 1e6))}</small>
+      </Fact>
     </dl>
   );
+}
+
+/** Each stage has a loss of its own: two of them on one axis would say nothing. */
+function ofLastStage(curve: RunProgress[]): RunProgress[] {
+  const learning = curve.filter(({ loss }) => loss !== null);
+  const last = learning.at(-1)?.stage;
+  return learning.filter(({ stage }) => stage === last);
 }
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {

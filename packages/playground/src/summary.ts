@@ -54,14 +54,21 @@ export function summarise({ story, played, bundleBefore, baseline }: SummaryPart
       backend: training.backend,
       imagesPerSecond: round(training.imagesPerSecond),
       seconds: round(training.seconds),
+      stages: training.stages.map(({ stage, steps, seconds, samplesSeen }) => ({
+        stage,
+        steps,
+        seconds: round(seconds),
+        imagesPerSecond: round(samplesSeen / seconds),
+      })),
+      student: training.student,
     },
     bundles: { before: bundleBefore, after: story.after },
-    absent: ["masked image modelling", "patch dropout", "blockwise attention", "distillation", "int8"],
+    absent: ["int8"],
   };
 }
 
 /** The summary for a reader: how well each stage told good from bad, and what the plain baseline did. */
-export function inWords({ frames, lost, quality }: ReturnType<typeof summarise>): string[] {
+export function inWords({ frames, lost, quality, training }: ReturnType<typeof summarise>): string[] {
   const row = (name: string, { auroc: area, accuracy }: { auroc: Figure; accuracy: Figure }) =>
     `  ${name.padEnd(22)} AUROC ${area.value.toFixed(3)} [${area.low.toFixed(3)}, ${area.high.toFixed(3)}]   accuracy ${accuracy.value.toFixed(3)}`;
   return [
@@ -70,6 +77,7 @@ export function inWords({ frames, lost, quality }: ReturnType<typeof summarise>)
     row("with 20 good frames", quality.fewShot),
     row("retrained", quality.retrained),
     row("plain features", quality.baseline),
+    ...(training ? [`shipped ${training.student.shipped ? "the student" : "the teacher"}: ${training.student.why}`] : []),
   ];
 }
 
