@@ -4,23 +4,16 @@
  *   w ← w·(1 − η·λ)      m ← β1·m + (1 − β1)·g      v ← β2·v + (1 − β2)·g²
  *   w ← w − η · (m / (1 − β1ᵗ)) / (√(v / (1 − β2ᵗ)) + ε)
  */
-import type { Tf } from "./backend.ts";
-import { type FlatState, moments, type Pack, quotient, type StepInput, shrunk } from "./moments.ts";
+import type { Tensor2D, Tf } from "./backend.ts";
+import { type Pack, type StepInput, shrunk } from "./pack.ts";
 
 export type AdamWOptions = { name: "adamw"; beta1: number; beta2: number; eps: number; weightDecay: number; clipNorm: number | null };
 
 export const ADAMW_DEFAULTS: AdamWOptions = { name: "adamw", beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.05, clipNorm: 1 };
 
-export function adamWUpdate(
-  tf: Tf,
-  options: AdamWOptions,
-  { decay, share }: Pack,
-  before: FlatState,
-  { step, rate, g }: StepInput,
-): FlatState {
-  const { m, v } = moments(tf, options, before, g);
-  const { u, a } = quotient(tf, options, { m, v }, step);
+/** The weights after one step. */
+export function adamWUpdate(tf: Tf, { decay, share, moments }: Pack, { w, g, step, rate }: StepInput): Tensor2D {
+  const direction = moments.advance({ g, correctedStep: step, factor: 1, start: null });
   const ownRate = tf.mul(share, rate);
-  const w = decay > 0 ? shrunk(tf, before.w, tf.mul(ownRate, decay)) : before.w;
-  return { w: tf.sub(w, tf.mul(u, tf.mul(ownRate, a))), m, v };
+  return tf.sub(decay > 0 ? shrunk(tf, w, tf.mul(ownRate, decay)) : w, tf.mul(direction, ownRate));
 }

@@ -8,7 +8,9 @@
  *   w ← w − η · r · u          r = ‖w‖ / ‖u‖, or 1 where λ = 0 or a norm is 0
  */
 import type { Tensor, Tensor2D, Tf } from "./backend.ts";
-import { type FlatState, moments, type Pack, quotient, type StepInput, shrunk } from "./moments.ts";
+import type { FlatLayout } from "./flat-layout.ts";
+import type { Advance } from "./moments.ts";
+import { type Pack, type StepInput, shrunk } from "./pack.ts";
 
 export type LambOptions = {
   name: "lamb";
@@ -52,38 +54,37 @@ export const LAMB_DEFAULTS: LambOptions = {
   correctedDecayPeak: null,
 };
 
-export function lambUpdate(tf: Tf, options: LambOptions, pack: Pack, before: FlatState, { step, rate, g }: StepInput): FlatState {
+/** The weights after one step. */
+export function lambUpdate(tf: Tf, options: LambOptions, pack: Pack, { w: before, g, step, rate }: StepInput): Tensor2D {
   const { decay, share, layout } = pack;
-  const { m, v } = moments(tf, options, before, g);
-  const { u: plain, a: averaged } = quotient(tf, options, { m, v }, options.biasCorrection ? step : null);
-  // u is kept without its factor a, which joins the rate at the end
-  const a = options.gradAveraging ? averaged : averaged / (1 - options.beta1);
-  let [w, u] = [before.w, options.caution ? cautious(tf, pack, plain, g) : plain];
   const ownRate = tf.mul(share, rate);
-  if (decay > 0 && options.decoupledDecay) w = shrunk(tf, w, tf.mul(decayRate(tf, ownRate, options.correctedDecayPeak), decay));
-  else if (decay > 0) u = tf.add(u, tf.mul(w, decay / a));
-  const adapted = decay > 0 || options.alwaysAdapt;
-  const factor = tf.mul(ownRate, adapted ? tf.mul(layout.spread(trustRatio(tf, layout, { w, u, a }, options.trustClip)), a) : a);
-  return { w: tf.sub(w, tf.mul(u, factor)), m, v };
+  const shrinks = decay > 0 && options.decoupledDecay;
+  const w = shrinks ? shrunk(tf, before, tf.mul(decayRate(tf, ownRate, options.correctedDecayPeak), decay)) : before;
+  const pull: Tensor2D | null = decay > 0 && !shrinks ? tf.mul(w, decay) : null; // λ·w
+  const input = { g, correctedStep: options.biasCorrection ? step : null, factor: options.gradAveraging ? 1 : 1 / (1 - options.beta1) };
+  const u = options.caution ? cautious(tf, pack, input, pull) : pack.moments.advance({ ...input, start: pull });
+  if (decay === 0 && !options.alwaysAdapt) return tf.sub(w, tf.mul(u, ownRate));
+  return tf.sub(w, tf.mul(u, tf.mul(ownRate, layout.spread(trustRatio(tf, layout, { w, u }, options.trustClip)))));
 }
 
 function decayRate(tf: Tf, rate: Tensor, peak: number | null): Tensor {
   return peak === null ? rate : tf.div(tf.square(rate), peak);
 }
 
-/** Where the update agrees with the gradient, made larger by the share of each tensor that was left out. */
-function cautious(tf: Tf, { tensors }: Pack, u: Tensor2D, g: Tensor2D): Tensor2D {
-  const agrees = tf.cast(tf.greater(tf.mul(u, g), 0), "float32") as Tensor2D;
+/** Where the update agrees with the gradient, made larger by the share of each tensor that was left out; then λ·w. */
+function cautious(tf: Tf, { tensors, moments }: Pack, input: Omit<Advance, "start">, pull: Tensor2D | null): Tensor2D {
+  const u = moments.advance({ ...input, start: null });
+  const agrees = tf.cast(tf.greater(tf.mul(u, input.g), 0), "float32") as Tensor2D;
   const sizes = tf.tensor2d(tensors.parts.map(({ shape }) => [shape.reduce((product, n) => product * n, 1)]));
   const means = tf.maximum(tf.div(tf.transpose(tensors.sums(agrees)), sizes), 1e-3) as Tensor2D;
-  return tf.mul(u, tf.mul(agrees, tensors.spread(tf.reciprocal(means))));
+  const held: Tensor2D = tf.mul(u, tf.mul(agrees, tensors.spread(tf.reciprocal(means))));
+  return pull ? tf.add(held, pull) : held;
 }
 
-/** ‖w‖ / ‖a·u‖ of each segment, 1 where either is 0, [S, 1]; on the device, so that no step waits for a number to come back. */
-function trustRatio(tf: Tf, layout: Pack["layout"], { w, u, a }: { w: Tensor2D; u: Tensor2D; a: number }, trustClip: boolean): Tensor2D {
-  const squares = tf.stack([layout.sums(tf.square(w)), layout.sums(tf.square(u))]);
-  const [wNorm, uNorm] = tf.unstack(tf.sqrt(squares)) as [Tensor2D, Tensor2D];
+/** ‖w‖ / ‖u‖ of each segment, 1 where either is 0, [S, 1]; on the device, so that no step waits for a number to come back. */
+function trustRatio(tf: Tf, layout: FlatLayout, { w, u }: { w: Tensor2D; u: Tensor2D }, trustClip: boolean): Tensor2D {
+  const [wNorm, uNorm] = [tf.sqrt(layout.sums(tf.square(w))), tf.sqrt(layout.sums(tf.square(u)))];
   const usable = tf.logicalAnd(tf.greater(wNorm, 0), tf.greater(uNorm, 0));
-  const ratio = tf.where(usable, tf.div(wNorm, tf.mul(tf.maximum(uNorm, 1e-30), a)), tf.onesLike(wNorm));
+  const ratio = tf.where(usable, tf.div(wNorm, tf.maximum(uNorm, 1e-30)), tf.onesLike(wNorm));
   return tf.transpose(trustClip ? tf.minimum(ratio, 1) : ratio) as Tensor2D;
 }

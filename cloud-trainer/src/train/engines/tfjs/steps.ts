@@ -11,6 +11,7 @@ import type { Tensor, Tf } from "./backend.ts";
 import type { Weights } from "./layers.ts";
 import { describeResume, type Machine, thisMachine } from "./machine.ts";
 import type { LossAndGradients, Objective } from "./objective.ts";
+import { squareSum } from "./optimizer.ts";
 import { type Tower, towerOf } from "./parameter-groups.ts";
 import { type LoopState, pointsInMemory, pointsOnDisk, type ReturnPoints, type Trained } from "./return-points.ts";
 import { cosineRate } from "./schedule.ts";
@@ -259,10 +260,6 @@ function read<B extends { size: number }>({ tf, weights }: StageRun<B>, { loss, 
     logitScale: scale ? Math.exp(logScale) : null,
     parts: Object.fromEntries(names.map((name, i) => [name, rest[i] as number])),
   };
-}
-
-function squareSum(tf: Tf, tensors: readonly Tensor[]): Tensor {
-  return tensors.length === 0 ? tf.scalar(0) : tf.addN(tensors.map((tensor) => tf.sum(tf.square(tensor))));
 }
 
 function clampLogitScale(tf: Tf, weights: Weights): void {
