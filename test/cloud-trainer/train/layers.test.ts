@@ -11,7 +11,7 @@ import {
   type Tensor2D,
   type Tensor4D,
 } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
-import { type Kernels, kernelsOf, portableKernels } from "../../../cloud-trainer/src/train/engines/tfjs/kernels.ts";
+import { kernelsOf } from "../../../cloud-trainer/src/train/engines/tfjs/kernels.ts";
 import {
   gelu,
   geluGradient,
@@ -22,6 +22,7 @@ import {
   swiglu,
   swigluGradient,
 } from "../../../cloud-trainer/src/train/engines/tfjs/layers.ts";
+import { type Kernels, portableKernels } from "../../../cloud-trainer/src/train/engines/tfjs/portable-kernels.ts";
 import { meanOfTop } from "../../../cloud-trainer/src/train/engines/tfjs/losses.ts";
 import { draw } from "../../onnx/seeded-weights.ts";
 

@@ -1,22 +1,19 @@
 /** The towers on the wasm back end, where TensorFlow's kernels are not to be had: the same embeddings and gradients. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseModelConfig } from "@kenpin/clip";
-import type { Tf } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
+import { loadBackend } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import { CASES, cosine, runTowers, sampled } from "./tower-run.ts";
 
-const require = createRequire(join(import.meta.dirname, "../../../cloud-trainer/package.json"));
-const tf = require("@tensorflow/tfjs") as Tf;
-require("@tensorflow/tfjs-backend-wasm");
-await tf.setBackend("wasm");
+const { tf, name } = await loadBackend("wasm");
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, "../../fixtures/train/blocks.json"), "utf8"));
 const config = parseModelConfig(golden.config, "golden blocks");
 
 for (const [i, one] of CASES.entries()) {
   test(`without TensorFlow's library, with ${one.name}, embeddings and gradients are PyTorch's too`, () => {
+    assert.equal(name, "wasm");
     const { embeds, gradients } = runTowers(tf, config, one);
     for (const [name, embed] of Object.entries(embeds)) {
       assert.ok(embed.every((value, j) => Math.abs(value - golden.cases[i][name][j]) < 2e-6));

@@ -13,16 +13,16 @@ export type Backend = { tf: Tf; name: "tfjs-node" | "wasm" };
 
 let loaded: Promise<Backend> | null = null;
 
-/** Loads the fastest back end there is, once. */
-export function loadBackend(): Promise<Backend> {
-  loaded ??= load();
+/** Loads the fastest back end there is, once; or the portable one. */
+export function loadBackend(only?: "wasm"): Promise<Backend> {
+  loaded ??= load(only);
   return loaded;
 }
 
-async function load(): Promise<Backend> {
+async function load(only?: "wasm"): Promise<Backend> {
   const require = createRequire(import.meta.url);
   const binding = join(dirname(require.resolve("@tensorflow/tfjs-node/package.json")), "lib/napi-v8/tfjs_binding.node");
-  if (existsSync(binding)) {
+  if (only !== "wasm" && existsSync(binding)) {
     process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
     restoreRemovedUtil();
     const tf = require("@tensorflow/tfjs-node") as Tf;

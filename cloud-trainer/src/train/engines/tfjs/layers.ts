@@ -4,7 +4,8 @@
  * Shapes: activations [W, M], features by tokens, one column a token; weights [out, in] as checkpoints have them.
  */
 import type { Tensor, Tensor1D, Tensor2D, Tf, Variable } from "./backend.ts";
-import { type Kernels, kernelsOf } from "./kernels.ts";
+import { kernelsOf } from "./kernels.ts";
+import type { Kernels } from "./portable-kernels.ts";
 
 /** Weights by open_clip's names. */
 export type Weights = Map<string, Variable>;

@@ -5,7 +5,7 @@
  * (https://www.tensorflow.org/api_docs/python/tf/raw_ops). None of them records a gradient: use them inside tf.customGrad.
  */
 import type { Tensor, Tensor1D, Tensor2D, Tf } from "./backend.ts";
-import type { Kernels } from "./kernels.ts";
+import type { Kernels } from "./portable-kernels.ts";
 
 type Attribute = { name: string; type: number; value: unknown };
 type RawBackend = {
