@@ -11,6 +11,7 @@ import { generateCommand } from "./commands/generate.ts";
 import { importCommand } from "./commands/import.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { pullCommand } from "./commands/pull.ts";
+import { quantizeCommand } from "./commands/quantize.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
@@ -32,6 +33,7 @@ const program = new Command("kenpin")
   .addCommand(stageCommand())
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
+  .addCommand(quantizeCommand())
   .addCommand(scoreCommand())
   .addCommand(trainCommand())
   .addCommand(trainProcessCommand(), { hidden: true })

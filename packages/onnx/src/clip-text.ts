@@ -10,7 +10,7 @@ import { type Builder, constants, feed, isEightBit, products, toFloat } from "./
 import { Graph, type Value } from "./graph.ts";
 import { halfWeight } from "./half.ts";
 import type { Model } from "./model.ts";
-import type { QuantPlan, Taps } from "./quant-plan.ts";
+import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";
 import { roundedRows } from "./rounded.ts";
 import { joined, part, scaled, tensorsOf, type Weight, type Weights } from "./weights.ts";
 
@@ -33,7 +33,10 @@ export function textModel({ config, flavour = "portable", plan, taps }: TextMode
   const take = tensorsOf(config);
   const tower: Tower = { graph, take, flavour, plan: plan ?? null, taps: taps ?? null, centred: false, text: config.text };
   const ids = graph.input("input_ids", "int64", ["n", context]);
-  let x = graph.op("Add", [embedded(tower, ids, vocabularySize(config)), graph.weight(take("text.positional_embedding"), [1, context, width])]);
+  let x = graph.op("Add", [
+    embedded(tower, ids, vocabularySize(config)),
+    graph.weight(take("text.positional_embedding"), [1, context, width]),
+  ]);
   const future = Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? NEVER : 0));
   const causal = constants(tower, future, [1, 1, context, context]);
   // The end token has the largest id: its row is picked by a product with a one-hot row.
@@ -54,10 +57,12 @@ export function textModel({ config, flavour = "portable", plan, taps }: TextMode
   return graph.finish(`${config.name}-text`);
 }
 
-/** The places of a text tower, in order: what a plan may name. */
-export function textPlaces({ text }: ModelConfig): string[] {
-  const inBlock = ["attn.in_proj", "attn.out_proj", "mlp.c_fc", "mlp.c_proj"];
-  return Array.from({ length: text.layers }, (_, i) => inBlock.map((name) => `text.transformer.resblocks.${i}.${name}`)).flat();
+/** The places of a text tower, in order: what a plan may name, and whether a norm before it can take a smoothing. */
+export function textPlaces({ text }: ModelConfig): PlaceName[] {
+  const inBlock = { "attn.in_proj": true, "attn.out_proj": false, "mlp.c_fc": true, "mlp.c_proj": false };
+  return Array.from({ length: text.layers }, (_, i) =>
+    Object.entries(inBlock).map(([name, smoothable]) => ({ name: `text.transformer.resblocks.${i}.${name}`, smoothable })),
+  ).flat();
 }
 
 /** Rows of the token table: [n, context, w]. Rounded rows come with a scale each, picked by the same ids. */
@@ -65,7 +70,8 @@ function embedded({ graph, take, text, plan }: Tower, ids: Value, vocabulary: nu
   const table = take("text.token_embedding.weight");
   const shape = [vocabulary, text.width];
   if (!plan?.embeddings) return graph.op("Gather", [graph.weight(table, shape), ids], { axis: 0 });
-  if (plan.scheme === "fp16") return graph.cast(graph.op("Gather", [graph.made("half", shape, halfWeight(table)), ids], { axis: 0 }), "float");
+  if (plan.scheme === "fp16")
+    return graph.cast(graph.op("Gather", [graph.made("half", shape, halfWeight(table)), ids], { axis: 0 }), "float");
   const { codes, scales } = roundedRows(table, text.width);
   const rows = graph.cast(graph.op("Gather", [graph.made("int8", shape, codes), ids], { axis: 0 }), "float");
   return graph.op("Mul", [rows, graph.op("Gather", [graph.made("float", [vocabulary, 1], scales), ids], { axis: 0 })]);
@@ -77,13 +83,23 @@ function block(tower: Tower, name: string, x: Value, mask: Value, pick: Pick | n
   const [quiet, queries] = [{ ...tower, taps: null }, pick ? 1 : context];
   const ln = (letter: string) => ({ name: `${name}${letter}`, eps: EPS, residual: true });
   const columns = [0, 1, 2].map((i) => ({ from: i * width, to: (i + 1) * width }));
-  const qkv = { kernel: scaledFirst(take(`${name}attn.in_proj_weight`), width / heads), bias: scaledFirst(take(`${name}attn.in_proj_bias`), width / heads) };
+  const qkv = {
+    kernel: scaledFirst(take(`${name}attn.in_proj_weight`), width / heads),
+    bias: scaledFirst(take(`${name}attn.in_proj_bias`), width / heads),
+  };
   const place = { name: `${name}attn.in_proj`, tokens: context };
-  let [q, k, v] = products(tower, feed(tower, place, x, ln("ln_1")), { ...qkv, columns: pick ? columns.slice(1) : columns }) as [Value, Value, Value];
+  let [q, k, v] = products(tower, feed(tower, place, x, ln("ln_1")), { ...qkv, columns: pick ? columns.slice(1) : columns }) as [
+    Value,
+    Value,
+    Value,
+  ];
   const rest = pick ? pick(x) : x;
   if (pick) {
     [k, v] = [q, k];
-    q = products(tower, feed(quiet, { name: place.name, tokens: 1 }, rest, ln("ln_1")), { ...qkv, columns: columns.slice(0, 1) })[0] as Value;
+    q = products(quiet, feed(quiet, { name: place.name, tokens: 1 }, rest, ln("ln_1")), {
+      ...qkv,
+      columns: columns.slice(0, 1),
+    })[0] as Value;
   }
   const turn = (value: Value) => value;
   const attended = attend({ builder: tower, q, k, v, heads, headDim: width / heads, queries, tokens: context, turn, bias: mask });

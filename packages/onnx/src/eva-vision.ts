@@ -11,7 +11,7 @@ import { attend, exactGelu, type Flavour, norm, silu } from "./blocks.ts";
 import { type Builder, constants, feed, isEightBit, products, toFloat } from "./feed.ts";
 import { Graph, type Value } from "./graph.ts";
 import type { Model } from "./model.ts";
-import type { QuantPlan, Taps } from "./quant-plan.ts";
+import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";
 import { centredRows } from "./rounded.ts";
 import { addedInFront, halvesTogether, joined, part, scaled, tensorsOf, type Weight, type Weights, zeros } from "./weights.ts";
 
@@ -67,11 +67,14 @@ export function visionModel(options: VisionModelOptions): Model {
   return graph.finish(config.name);
 }
 
-/** The places of an image tower, in order: what a plan may name. */
-export function visionPlaces({ image }: ModelConfig): string[] {
-  const inBlock = ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"];
-  const blocks = Array.from({ length: image.depth }, (_, i) => inBlock.map((name) => `${TRUNK}blocks.${i}.${name}`));
-  return [`${TRUNK}patch_embed.proj`, ...blocks.flat(), `${TRUNK}head`];
+/** The places of an image tower, in order: what a plan may name, and whether a norm before it can take a smoothing. */
+export function visionPlaces({ image }: ModelConfig): PlaceName[] {
+  const { norm: at, subNorm } = image;
+  const inBlock = { "attn.qkv": at === "pre", "attn.proj": subNorm, "mlp.fc1": at === "pre", "mlp.fc2": image.mlp === "swiglu" };
+  const blocks = Array.from({ length: image.depth }, (_, i) =>
+    Object.entries(inBlock).map(([name, smoothable]) => ({ name: `${TRUNK}blocks.${i}.${name}`, smoothable })),
+  );
+  return [{ name: `${TRUNK}patch_embed.proj`, smoothable: false }, ...blocks.flat(), { name: `${TRUNK}head`, smoothable: true }];
 }
 
 function openTower({ config, layers = [], flavour = "portable", ...asked }: VisionModelOptions): Tower {
@@ -126,7 +129,7 @@ function attention(tower: Tower, { name, x, norm: before, rotary, firstOnly }: R
   if (firstOnly) {
     [k, v] = [q, k];
     const row = feed({ ...tower, taps: null }, { name: place.name, tokens: 1 }, graph.slice(x, 1, 0, 1), before);
-    q = products(tower, row, { ...qkv, columns: columns.slice(0, 1) })[0] as Value;
+    q = products({ ...tower, taps: null }, row, { ...qkv, columns: columns.slice(0, 1) })[0] as Value;
   }
   const turn = (value: Value, shape: "rows" | "heads") => (rotary ? rotate(tower, value, rotary, shape) : value);
   const mixed = toFloat(tower, attend({ builder: tower, q, k, v, heads: width / headDim, headDim, queries, tokens, turn, bias: null }));

@@ -24,7 +24,7 @@ export type Builder = {
 };
 export type Norm = { name: string; eps: number; residual: boolean };
 export type Place = { name: string; tokens: number };
-export type Fed = { value: Value; plan: PlacePlan | null; beta: Weight | null; codes: Codes | null };
+export type Fed = { place: string; value: Value; plan: PlacePlan | null; beta: Weight | null; codes: Codes | null };
 type Codes = { value: Value; scale: Value; zero: Value };
 /** `columns` are the parts of the product that are wanted, each a value of its own. */
 export type Product = { kernel: Weight; bias: Weight; columns: Columns[]; writesResidual?: boolean };
@@ -36,15 +36,16 @@ export function feed(builder: Builder, place: Place, x: Value, norm: Norm | null
   const value = norm ? normed(builder, norm, x, moved ? found : null) : x;
   if (taps) tap(builder, place, norm ? normed(builder, norm, x, { smooth: null, scale: 0, zero: 0 }) : x, taps);
   const beta = moved ? builder.take(`${norm.name}.bias`) : null;
-  if (!found || !plan) return { value, plan: null, beta: null, codes: null };
-  if (plan.scheme === "fp16") return { value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
-  return { value, plan: found, beta, codes: codesOf(builder, value, found, plan.scheme) };
+  if (!found || !plan) return { place: place.name, value, plan: null, beta: null, codes: null };
+  if (plan.scheme === "fp16") return { place: place.name, value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
+  return { place: place.name, value, plan: found, beta, codes: codesOf(builder, value, found, plan.scheme) };
 }
 
 /** Products of one place; in float one product and a split, so that nothing is read twice. */
 export function products(builder: Builder, fed: Fed, product: Product): Value[] {
-  const { graph, plan } = builder;
+  const { graph, plan, taps } = builder;
   const { bias, columns } = product;
+  if (taps) tapWeights(builder, fed, product);
   const whole = { from: 0, to: bias.length };
   if (fed.codes && plan && plan.scheme !== "qdq") return columns.map((part) => eightBit(builder, fed, product, part));
   const covered = columns.reduce((sum, { from, to }) => sum + to - from, 0);
@@ -86,9 +87,19 @@ function normed({ graph, take, plan, centred }: Builder, { name, eps, residual }
 
 function tap({ graph }: Builder, { name, tokens }: Place, value: Value, { everyToken }: Taps): void {
   const picked = Array.from({ length: Math.ceil(tokens / everyToken) }, (_, i) => i * everyToken);
-  graph.output(`max:${name}`, graph.reduce("ReduceMax", value, 1, 0), ["n", "channels"]);
-  graph.output(`min:${name}`, graph.reduce("ReduceMin", value, 1, 0), ["n", "channels"]);
-  graph.output(`some:${name}`, graph.op("Gather", [value, graph.integers(picked)], { axis: 1 }), ["n", picked.length, "channels"]);
+  graph.output(`max:${name}`, graph.reduce("ReduceMax", value, 1, 0), ["n", `channels of ${name}`]);
+  graph.output(`min:${name}`, graph.reduce("ReduceMin", value, 1, 0), ["n", `channels of ${name}`]);
+  graph.output(`some:${name}`, graph.op("Gather", [value, graph.integers(picked)], { axis: 1 }), [
+    "n",
+    picked.length,
+    `channels of ${name}`,
+  ]);
+}
+
+/** The largest weight of each row, `weight:` [C]: smoothing balances it against the channel's largest value. */
+function tapWeights({ graph }: Builder, { place }: Fed, { kernel, bias }: Product): void {
+  const weights = graph.weight(transposed(kernel, bias.length), [kernel.length / bias.length, bias.length]);
+  graph.output(`weight:${place}`, graph.reduce("ReduceMax", graph.op("Abs", [weights]), 1, 0), [kernel.length / bias.length]);
 }
 
 function codesOf({ graph }: Builder, value: Value, { scale, zero }: PlacePlan, scheme: QuantPlan["scheme"]): Codes {
@@ -134,11 +145,9 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
   if (fed.codes && plan) {
     const { codes, scales } = roundedKernel(options, plan.weights);
     const step = graph.made("float", [count], scales);
-    const weights = graph.op(
-      "DequantizeLinear",
-      [graph.made("int8", [rows, count], codes), step, graph.zeroPoint("int8", 0, [count])],
-      { axis: 1 },
-    );
+    const weights = graph.op("DequantizeLinear", [graph.made("int8", [rows, count], codes), step, graph.zeroPoint("int8", 0, [count])], {
+      axis: 1,
+    });
     const x = graph.op("DequantizeLinear", [fed.codes.value, fed.codes.scale, fed.codes.zero]);
     return graph.op("Add", [graph.op("MatMul", [x, weights]), movedBiasOf(builder, fed, product, columns)]);
   }

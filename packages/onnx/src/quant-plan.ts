@@ -31,5 +31,8 @@ export type QuantPlan = {
   embeddings?: boolean;
 };
 
-/** Asks a float graph for what calibration looks at, place by place: outputs `max:`, `min:` [n, C] and `some:` [n, t, C]. */
+export type PlaceName = { name: string; smoothable: boolean };
+
+/** Asks a float graph for what calibration looks at, place by place: outputs `max:`, `min:` [n, C] and `some:` [n, t, C],
+ * and `weight:` [C], the largest weight that each channel meets. */
 export type Taps = { everyToken: number };
