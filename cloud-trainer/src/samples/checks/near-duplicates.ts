@@ -2,15 +2,15 @@
  * Finds pictures that show the same exposure: packed again, resized, a little brighter. In: thumbnails. Out: which belong
  * together. A fixed camera sees nearly the same in every frame, so the usual difference hash (dHash, 64 bits) would call all
  * of them alike; here the mean of all pictures of a scene is taken away first, and what is left is compared.
- * Candidates are those within 6 bits, found by seven bands of the hash, one of which must then agree (multi-index hashing,
+ * Candidates are those within 8 bits, found by nine bands of the hash, one of which must then agree (multi-index hashing,
  * Norouzi et al. 2012); they count when their remaining gradients correlate.
  */
 import { createComponents } from "../components.ts";
 import { THUMB } from "./look.ts";
 
-const RADIUS = 6;
-const BAND_BITS = [9, 9, 9, 9, 9, 9, 10] as const;
-/** A band that many share says nothing; the six others still compare them. */
+const RADIUS = 8;
+const BAND_BITS = [7, 7, 7, 7, 7, 7, 7, 7, 8] as const;
+/** A band that many share says nothing; the eight others still compare them. */
 const BUCKET_LIMIT = 4000;
 const CORRELATION = 0.9;
 /** A scene of fewer pictures has no mean of its own: two copies alone would cancel each other. */
@@ -28,19 +28,22 @@ export function alikePictures(thumbnails: readonly Uint16Array[]): number[][] {
   const components = createComponents(thumbnails.length);
   for (const [a, b] of candidates(hashes)) {
     // Gradients are made when two pictures are held against each other: all of them at once would fill the memory.
-    if (!components.areJoined(a, b) && correlate(gradientOf(restOf(a)), gradientOf(restOf(b))) >= CORRELATION) components.join(a, b);
+    if (!components.areJoined(a, b) && dot(gradientOf(restOf(a)), gradientOf(restOf(b))) >= CORRELATION) components.join(a, b);
   }
   return components.groups().filter((group) => group.length > 1);
 }
 
-/** What each picture has that the mean of its scene has not. */
+/** What each picture has that its scene has not: the scene's mean is taken away as brightly as the picture shows it. */
 function withoutScene(thumbnails: readonly Uint16Array[]): (i: number) => Float32Array {
   const { of, members } = scenesOf(thumbnails);
   const everything = thumbnails.length < SCENE ? new Float32Array(W * H) : meanOf(thumbnails);
   const means = members.map((scene) => (scene.length < SCENE ? everything : meanOf(scene.map((i) => thumbnails[i] as Uint16Array))));
   return (i) => {
     const mean = means[of[i] as number] as Float32Array;
-    return Float32Array.from(thumbnails[i] as Uint16Array, (level, p) => level - (mean[p] as number));
+    const rest = centred(thumbnails[i] as Uint16Array);
+    const energy = dot(mean, mean);
+    const gain = energy === 0 ? 0 : dot(rest, mean) / energy;
+    return rest.map((level, p) => level - gain * (mean[p] as number));
   };
 }
 
@@ -58,10 +61,23 @@ function scenesOf(thumbnails: readonly Uint16Array[]): { of: number[]; members: 
   return { of, members };
 }
 
+/** Mean picture, its own mean level taken away. */
 function meanOf(thumbnails: readonly Uint16Array[]): Float32Array {
   const sum = new Float64Array(W * H);
   for (const thumbnail of thumbnails) for (let p = 0; p < sum.length; p++) sum[p] = (sum[p] as number) + (thumbnail[p] as number);
-  return Float32Array.from(sum, (total) => total / thumbnails.length);
+  return centred(sum.map((total) => total / thumbnails.length));
+}
+
+function centred(levels: Uint16Array | Float64Array): Float32Array {
+  let sum = 0;
+  for (const level of levels) sum += level;
+  return Float32Array.from(levels, (level) => level - sum / levels.length);
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
+  return sum;
 }
 
 /** dHash: of 9 × 8 fields, whether each is brighter than its left neighbour. */
@@ -130,10 +146,4 @@ function gradientOf(levels: Float32Array): Float32Array {
   }
   const length = Math.hypot(...out);
   return length === 0 ? out : out.map((step) => step / length);
-}
-
-function correlate(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
 }

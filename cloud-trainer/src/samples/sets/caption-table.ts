@@ -72,7 +72,9 @@ export async function readTable(file: string, options: TableOptions): Promise<Pi
 }
 
 async function addRow(row: Row, where: string, root: string, pictures: Map<string, Picture>): Promise<void> {
-  const path = await pathInside(root, row.path, where);
+  // A path that was taken once need not be looked up again: a table has many rows of one picture.
+  const plain = relative(root, resolve(root, row.path));
+  const path = pictures.has(plain) ? plain : await pathInside(root, row.path, where);
   const known = pictures.get(path);
   const captions = row.caption.trim() === "" ? [] : [row.caption.trim()];
   if (!known) {
