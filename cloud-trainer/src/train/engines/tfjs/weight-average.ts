@@ -1,12 +1,13 @@
 /**
- * An exponential moving average of the weights (Polyak and Juditsky 1992): a̅ ← d·a̅ + (1 − d)·w after each step. The average
- * is what is evaluated and shipped; training goes on with the weights themselves.
+ * An exponential moving average of the weights (Polyak and Juditsky 1992): a ← d·a + (1 − d)·w after each step. The average is
+ * what is evaluated and shipped; training goes on with the weights themselves.
  * The first steps would hold on to the start for 1 / (1 − d) steps, so the decay warms up: min(d, (1 + t) / (10 + t)).
  */
 import type { Tensor as PlainTensor } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
-import type { Tf, Variable } from "./backend.ts";
-import type { Weights } from "./layers.ts";
+import type { Tensor, Tensor2D, Tf } from "./backend.ts";
+import { createFlatLayout, type FlatLayout, packSegments } from "./flat-layout.ts";
+import { type Weights, weight } from "./layers.ts";
 
 export type WeightAverage = {
   /** Call once after each step. */
@@ -19,50 +20,91 @@ export type WeightAverage = {
   dispose: () => void;
 };
 
+/** Weights laid out in matrices of about so many numbers: few operations, and little memory for what they pass on. */
+const PACK_LIMIT = 2 ** 22;
+
+type Pack = { layout: FlatLayout; flat: Tensor2D };
+
 export function createWeightAverage(
   tf: Tf,
   weights: Weights,
   { decay, warmup = true }: { decay: number; warmup?: boolean },
 ): WeightAverage {
-  const averages = new Map<string, Variable>();
-  for (const [name, w] of weights)
-    if (w.trainable)
-      averages.set(
-        name,
-        tf.tidy(() => tf.variable(tf.clone(w), false)),
-      );
-  let steps = 0;
-  const read = (variable: Variable): PlainTensor => ({
-    shape: variable.shape,
-    data: Float32Array.from(variable.dataSync() as Float32Array),
+  const trained = [...weights].filter(([, w]) => w.trainable).map(([name, { shape }]) => ({ name, shape, segment: name }));
+  const packs: Pack[] = packSegments(trained, PACK_LIMIT).map((parts) => {
+    const layout = createFlatLayout(tf, parts);
+    return { layout, flat: tf.keep(layout.join((name) => weight(weights, name))) };
   });
+  let steps = 0;
+  const replace = (of: (pack: Pack) => Tensor2D) => {
+    for (const pack of packs) {
+      const fresh = tf.tidy(() => tf.keep(of(pack)));
+      pack.flat.dispose();
+      pack.flat = fresh;
+    }
+  };
   return {
     update: (now) => {
       const kept = warmup ? Math.min(decay, (1 + steps) / (10 + steps)) : decay;
       steps++;
-      for (const [name, average] of averages) {
-        const w = now.get(name);
-        if (w) tf.tidy(() => average.assign(tf.add(average, tf.mul(tf.sub(w, average), 1 - kept)) as never));
-      }
+      replace(({ layout, flat }) =>
+        tf.add(
+          flat,
+          tf.mul(
+            tf.sub(
+              layout.join((name) => weight(now, name)),
+              flat,
+            ),
+            1 - kept,
+          ),
+        ),
+      );
     },
-    tensors: () => new Map([...weights].map(([name, w]) => [name, read(averages.get(name) ?? w)])),
+    tensors: () => {
+      const averages = plainAverages(tf, packs);
+      return new Map([...weights].map(([name, w]) => [name, averages.get(name) ?? plain(w)]));
+    },
     state: () => {
       const state = new Map<string, PlainTensor>([["averageSteps", { shape: [], data: Float32Array.of(steps) }]]);
-      for (const [name, average] of averages) state.set(`average.${name}`, read(average));
+      for (const [name, average] of plainAverages(tf, packs)) state.set(`average.${name}`, average);
       return state;
     },
     load: (state) => {
-      for (const [name, average] of averages) {
-        const saved = state.get(`average.${name}`);
-        if (!saved || saved.shape.join() !== average.shape.join())
-          throw new KenpinError(
-            "average-state-mismatch",
-            `expected an averaged tensor "average.${name}" of shape [${average.shape}]; start without the saved average, or with the model it was saved for`,
-          );
-        tf.tidy(() => average.assign(tf.tensor(saved.data, saved.shape)));
-      }
-      steps = state.get("averageSteps")?.data[0] ?? 0;
+      const saved = new Map(trained.map(({ name, shape }) => [name, stateOf(state, `average.${name}`, shape)]));
+      const savedSteps = stateOf(state, "averageSteps", []).data[0] as number;
+      replace(({ layout }) => layout.join((name) => tf.tensor((saved.get(name) as PlainTensor).data)));
+      steps = savedSteps;
     },
-    dispose: () => tf.dispose([...averages.values()]),
+    dispose: () => {
+      for (const { layout, flat } of packs) {
+        layout.dispose();
+        flat.dispose();
+      }
+    },
   };
+}
+
+function plainAverages(tf: Tf, packs: readonly Pack[]): Map<string, PlainTensor> {
+  const averages = new Map<string, PlainTensor>();
+  for (const { layout, flat } of packs) {
+    for (const [name, tensor] of layout.split(flat)) {
+      averages.set(name, plain(tensor));
+      tf.dispose(tensor);
+    }
+  }
+  return averages;
+}
+
+function plain(tensor: Tensor): PlainTensor {
+  return { shape: tensor.shape, data: Float32Array.from(tensor.dataSync() as Float32Array) };
+}
+
+function stateOf(state: ReadonlyMap<string, PlainTensor>, key: string, shape: readonly number[]): PlainTensor {
+  const found = state.get(key);
+  if (found && found.shape.join() === shape.join()) return found;
+  const came = found ? `one of [${found.shape}]` : "none";
+  throw new KenpinError(
+    "average-state-mismatch",
+    `expected an averaged tensor "${key}" of shape [${shape}], found ${came}; start without the saved average, or with the model it was saved for`,
+  );
 }
