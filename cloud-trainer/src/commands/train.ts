@@ -6,7 +6,6 @@ import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { modelConfig } from "@kenpin/clip";
 import { KenpinError, parseAtDoor, Recipe, RunProgress } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
@@ -15,7 +14,6 @@ import { type Plan, planOf } from "../recipe/plan.ts";
 import { createProgressLine, duration } from "../recipe/progress-line.ts";
 import { readRecipe } from "../recipe/recipe-file.ts";
 import { startTrainer, type TrainerCommand } from "../trainer-process.ts";
-import { readWeightsFolder } from "../weights-folder.ts";
 
 const Options = z.strictObject({
   out: z.string().min(1).optional(),
@@ -73,14 +71,12 @@ export function trainProcessCommand(): Command {
 }
 
 async function makePlan(recipe: Recipe): Promise<Plan> {
-  const { model, weights } = recipe.start;
-  const config = weights === undefined ? modelConfig(model as string) : (await readWeightsFolder(weights)).config;
   let rate = 0;
   const measured = startTrainer(ownCommand(), ["train-process", "--measure"], (line) => {
     rate = z.object({ gflopsPerSecond: z.number() }).parse(JSON.parse(line)).gflopsPerSecond;
   });
   await measured.done;
-  return planOf(recipe, config, rate);
+  return planOf(recipe, rate);
 }
 
 function describe({ stages, seconds, memoryMb }: Plan): string {

@@ -8,13 +8,11 @@ import { KenpinError } from "@kenpin/schema";
 
 export type Model = { config: ModelConfig; tensors: ReadonlyMap<string, Tensor> };
 
-export function createStudent(
-  teacher: Model,
-  config: ModelConfig,
-  { start, draw }: { start: "inherit" | "scratch"; draw: (config: ModelConfig) => Map<string, Tensor> },
-): Map<string, Tensor> {
+export type StudentStart = "inherit" | { tensors: ReadonlyMap<string, Tensor> };
+
+export function createStudent(teacher: Model, config: ModelConfig, start: StudentStart): Map<string, Tensor> {
   refuseStrangers(teacher.config, config);
-  const image = start === "inherit" ? inherited(teacher, config) : draw(config);
+  const image = start === "inherit" ? inherited(teacher, config) : start.tensors;
   const tensors = new Map<string, Tensor>();
   for (const name of tensorShapes(config).keys()) {
     const found = (name.startsWith("visual.") ? image : teacher.tensors).get(name) as Tensor;
@@ -24,7 +22,7 @@ export function createStudent(
 }
 
 /** The student's configuration with the teacher's text tower, preprocessing and embedding width. */
-export function studentConfig({ config: teacher }: Model, own: ModelConfig): ModelConfig {
+export function studentConfig(teacher: ModelConfig, own: ModelConfig): ModelConfig {
   return { ...own, text: teacher.text, embedDim: teacher.embedDim, preprocess: teacher.preprocess };
 }
 

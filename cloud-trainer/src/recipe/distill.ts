@@ -9,6 +9,7 @@ import { type DistillSet, distillBatches, distillSet } from "../samples/distill-
 import { imageGflops } from "../train/cost.ts";
 import { createTeacher, trainDistill } from "../train/engines/tfjs/distill.ts";
 import { drawTensors } from "../train/engines/tfjs/weights.ts";
+import { readWeightsFolder } from "../weights-folder.ts";
 import { counting, type Model, type RunStage, resultOf, type StageContext } from "./stage-context.ts";
 
 /** Views that the teacher embeds at a time. */
@@ -19,8 +20,7 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
   if (data.frames.length + data.surfaces.length === 0) {
     throw new KenpinError("no-pictures", "the stage distill needs pictures: name a set, or generated surfaces, under data");
   }
-  const config = studentConfig(teacher, modelConfig(stage.student.model));
-  const tensors = createStudent(teacher, config, { start: stage.student.start, draw: (wanted) => drawTensors(wanted, recipe.seed) });
+  const { config, tensors } = await begin(teacher, stage.student, recipe.seed);
   const source = {
     config,
     frames: data.frames.map(({ image }) => image),
@@ -43,6 +43,16 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
   const teacherShare = set.count / Math.max(1, outcome.figures.samplesSeen);
   return resultOf(student, outcome, { trained: imageGflops(config), teacher: imageGflops(teacher.config) * teacherShare });
 };
+
+async function begin(teacher: Model, { model, weights, start }: StageOf<"distill">["student"], seed: number) {
+  if (weights !== undefined) {
+    const taught = await readWeightsFolder(weights);
+    const config = studentConfig(teacher.config, taught.config);
+    return { config, tensors: createStudent(teacher, config, taught) };
+  }
+  const config = studentConfig(teacher.config, modelConfig(model as string));
+  return { config, tensors: createStudent(teacher, config, start === "inherit" ? start : { tensors: drawTensors(config, seed) }) };
+}
 
 /** The blocks that stand at the same share of the depth. */
 function tokenLayersOf({ config: { image }, tokenLayers }: Model, { image: { depth } }: ModelConfig): number[] {

@@ -5,7 +5,9 @@
  */
 import { modelConfig, type ModelConfig } from "@kenpin/clip";
 import type { Recipe, Stage } from "@kenpin/schema";
+import { studentConfig } from "../distill/student.ts";
 import { imageGflops, textGflops, trainingBytes } from "../train/cost.ts";
+import { readWeightsFolder } from "../weights-folder.ts";
 
 export type StagePlan = {
   stage: Stage["stage"];
@@ -25,13 +27,14 @@ const RESIDENT_MB = 450;
 const CAPTIONS_EACH = 0.6;
 
 /** `gflopsPerSecond`: rate of large float32 products on this machine. */
-export function planOf(recipe: Recipe, start: ModelConfig, gflopsPerSecond: number): Plan {
-  let config = start;
-  const stages = recipe.stages.map((stage) => {
+export async function planOf(recipe: Recipe, gflopsPerSecond: number): Promise<Plan> {
+  let config = await configOf(recipe.start);
+  const stages: StagePlan[] = [];
+  for (const stage of recipe.stages) {
     const teacher = config;
-    if (stage.stage === "distill") config = { ...modelConfig(stage.student.model), text: teacher.text, embedDim: teacher.embedDim };
-    return planStage(stage, config, teacher, gflopsPerSecond * STEP_SHARE);
-  });
+    if (stage.stage === "distill") config = studentConfig(teacher, await configOf(stage.student));
+    stages.push(planStage(stage, config, teacher, gflopsPerSecond * STEP_SHARE));
+  }
   const sum = (of: (plan: StagePlan) => number) => stages.reduce((total, plan) => total + of(plan), 0);
   return {
     stages,
@@ -39,6 +42,10 @@ export function planOf(recipe: Recipe, start: ModelConfig, gflopsPerSecond: numb
     gflops: sum(({ gflops }) => gflops),
     memoryMb: Math.max(...stages.map(({ memoryMb }) => memoryMb)),
   };
+}
+
+async function configOf({ model, weights }: { model?: string | undefined; weights?: string | undefined }): Promise<ModelConfig> {
+  return weights === undefined ? modelConfig(model as string) : (await readWeightsFolder(weights)).config;
 }
 
 function planStage(stage: Stage, config: ModelConfig, teacher: ModelConfig, rate: number): StagePlan {

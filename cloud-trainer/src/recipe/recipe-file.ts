@@ -43,6 +43,8 @@ function fromFolder(recipe: Recipe, folder: string): Recipe {
       ...stage,
       data: { ...stage.data, sets: stage.data.sets.map(from) },
       ...(stage.stage === "pretrain" && stage.teacher !== null && { teacher: from(stage.teacher) }),
+      ...(stage.stage === "distill" &&
+        stage.student.weights !== undefined && { student: { ...stage.student, weights: from(stage.student.weights) } }),
     })),
   };
 }

@@ -134,12 +134,16 @@ export const TuneStage = z.strictObject({
 export const DistillStage = z.strictObject({
   stage: z.literal("distill"),
   ...everyStage,
-  student: z.strictObject({
-    /** Name of a model configuration; its embedding width must be the teacher's. */
-    model: z.string().min(1).max(64),
-    /** `inherit` starts from the teacher's first block, last block and evenly spaced ones between (TinyCLIP, arXiv 2309.12314). */
-    start: z.enum(["inherit", "scratch"]).default("inherit"),
-  }),
+  student: z
+    .strictObject({
+      /** Name of a model configuration; its embedding width must be the teacher's. */
+      model: z.string().min(1).max(64).optional(),
+      /** A weights' folder whose image tower goes on learning: a student that was taught before. */
+      weights: Folder.optional(),
+      /** `inherit` starts from the teacher's first block, last block and evenly spaced ones between (TinyCLIP, arXiv 2309.12314). */
+      start: z.enum(["inherit", "scratch"]).default("inherit"),
+    })
+    .refine(({ model, weights }) => (model === undefined) !== (weights === undefined), "a student is either a `model` or `weights`"),
   /** Views of each picture whose teacher embeddings are stored once, beside the run (MobileCLIP, arXiv 2311.17049). */
   views: z.int().min(1).max(64).default(2),
   /** Share of the views of frames that get a synthetic defect. */
