@@ -50,10 +50,10 @@ const report = { bench: "train-step", cpu: cpus()[0]?.model, threads: Number(val
 if (values.out) writeFileSync(values.out, `${JSON.stringify(report, null, 2)}\n`);
 for (const { model, batch, sides } of results) {
   process.stdout.write(`${model}, batch ${batch}\n`);
-  for (const { name, medianMs, parts, ratio } of sides) {
+  for (const { name, medianMs, leastMs, parts, ratio } of sides) {
     const [forward, backward, optimizer] = parts.map((part) => part.toFixed(0).padStart(5));
     process.stdout.write(
-      `  ${name.padEnd(34)} ${medianMs.toFixed(0).padStart(5)} ms  ${ratio.toFixed(2)}  (${forward} +${backward} +${optimizer})\n`,
+      `  ${name.padEnd(34)} ${medianMs.toFixed(0).padStart(5)} ms  ${ratio.toFixed(2)}  least ${leastMs.toFixed(0).padStart(5)}  (${forward} +${backward} +${optimizer})\n`,
     );
   }
 }

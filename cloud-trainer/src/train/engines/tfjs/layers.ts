@@ -53,38 +53,34 @@ export function productsGradient(
   return tf.tidy(() => {
     const joined = joinRows(tf, parts);
     const kernels = cutRows(tf, affine ? (tf.mul(joined, affine.gamma) as Tensor2D) : joined, parts);
-    const dx = addAll(
+    const terms = dy.map((one, i) => tf.matMul<Tensor2D>(kernels[i] as Tensor2D, one, true, false)); // Kᵀ·dy
+    const dKernel = joinOf(
       tf,
-      dy.map((one, i) => tf.matMul(kernels[i] as Tensor2D, one, true, false)),
-    ); // Σ Kᵀ·dy
-    const dKernel = concatRows(
-      tf,
-      dy.map((one) => tf.matMul(one, x, false, true)),
+      dy.map((one) => tf.matMul<Tensor2D>(one, x, false, true)),
     ); // dy·x̂ᵀ
-    const dBias = concatRows(
+    const dBias = joinOf(
       tf,
-      dy.map((one) => tf.sum(one, 1, true) as Tensor2D),
-    ); // [out, 1]
+      dy.map((one) => tf.sum(one, 1) as Tensor1D),
+    );
+    const column = tf.reshape(dBias, [-1, 1]) as Tensor2D;
     // dW = dK∘γ + db·βᵀ: the weight also acts on β
-    const dJoined = affine ? (tf.add(tf.mul(dKernel, affine.gamma), tf.mul(dBias, affine.beta)) as Tensor2D) : dKernel;
+    const dJoined = affine ? (tf.add(tf.mul(dKernel, affine.gamma), tf.mul(column, affine.beta)) as Tensor2D) : dKernel;
     return {
-      dx,
-      weights: cutRows(tf, dJoined, parts).map((one, i) =>
-        tf.reshape(scaledBy(tf, one, parts[i]?.weightScale), parts[i]?.weight.shape as number[]),
-      ),
-      biases: cutRows(tf, dBias, parts).map((one, i) => tf.reshape(scaledBy(tf, one, parts[i]?.biasScale), [-1]) as Tensor1D),
+      dx: terms.length === 1 ? (terms[0] as Tensor2D) : tf.addN<Tensor2D>(terms),
+      weights: cutRows(tf, dJoined, parts).map((one, i) => scaledBy(tf, one, parts[i]?.weightScale)),
+      biases: cutRows(tf, dBias, parts).map((one, i) => scaledBy(tf, one, parts[i]?.biasScale)),
       ...(affine && {
         gamma: tf.sum(tf.mul(dKernel, joined), 0),
-        beta: tf.reshape(tf.matMul(joined, dBias, true, false), [-1]),
+        beta: tf.reshape(tf.matMul(joined, column, true, false), [-1]),
       }),
     };
   });
 }
 
 function joinRows(tf: Tf, parts: readonly Product[]): Tensor2D {
-  return concatRows(
+  return joinOf(
     tf,
-    parts.map(({ weight: one, weightScale }) => scaledBy(tf, tf.reshape(one, [one.shape[0] as number, -1]) as Tensor2D, weightScale)),
+    parts.map(({ weight: one, weightScale }) => scaledBy(tf, one as Tensor2D, weightScale)),
   );
 }
 
@@ -100,22 +96,19 @@ function scaledBy<T extends Tensor>(tf: Tf, x: T, scale = 1): T {
   return scale === 1 ? x : (tf.mul(x, scale) as T);
 }
 
-function concatRows(tf: Tf, parts: Tensor2D[]): Tensor2D {
-  return parts.length === 1 ? (parts[0] as Tensor2D) : (tf.concat(parts, 0) as Tensor2D);
+function joinOf<T extends Tensor1D | Tensor2D>(tf: Tf, parts: T[]): T {
+  return parts.length === 1 ? (parts[0] as T) : (tf.concat(parts as Tensor1D[], 0) as Tensor as T);
 }
 
-function addAll(tf: Tf, parts: Tensor2D[]): Tensor2D {
-  return parts.length === 1 ? (parts[0] as Tensor2D) : (tf.addN(parts) as Tensor2D);
-}
-
-function cutRows(tf: Tf, all: Tensor2D, parts: readonly Product[]): Tensor2D[] {
+/** Cut into what belongs to each part, which shares the memory of the whole. */
+function cutRows<T extends Tensor1D | Tensor2D>(tf: Tf, all: T, parts: readonly Product[]): T[] {
   return parts.length === 1
     ? [all]
     : (tf.split(
-        all,
+        all as Tensor1D,
         parts.map(({ weight: { shape } }) => shape[0] as number),
         0,
-      ) as Tensor2D[]);
+      ) as Tensor[] as T[]);
 }
 
 /**
