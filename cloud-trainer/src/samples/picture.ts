@@ -40,7 +40,7 @@ export type PictureSet = {
 };
 
 /** How far along: what is done, and of how many where that is known. */
-export type Progress = (done: number, of: number | null) => void;
+type Progress = (done: number, of: number | null) => void;
 export type ReadOptions = { onProgress?: Progress | undefined; signal?: AbortSignal | undefined };
 
 /** A raw 20-megapixel frame is 60 MB; what is larger is no picture of a part. */

@@ -3,7 +3,8 @@
  * together. A fixed camera sees nearly the same in every frame, so the usual difference hash (dHash, 64 bits) would call all
  * of them alike; here the mean of all pictures of a scene is taken away first, and what is left is compared.
  * Candidates are those within 8 bits, found by nine bands of the hash, one of which must then agree (multi-index hashing,
- * Norouzi et al. 2012); they count when their remaining gradients correlate.
+ * Norouzi et al. 2012); they count when their remaining gradients correlate. What it cannot see: a scene made of one
+ * exposure alone, whose mean is that exposure; and shifts of more than a hundredth of the picture.
  */
 import { createComponents } from "../components.ts";
 import { THUMB } from "./look.ts";
