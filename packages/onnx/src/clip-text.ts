@@ -5,16 +5,17 @@
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { vocabularySize } from "@kenpin/clip";
-import { attend, exactGelu, type Flavour, norm } from "./blocks.ts";
-import { type Builder, constants, feed, isEightBit, products, toFloat } from "./feed.ts";
+import { attend, exactGelu, type Flavour } from "./blocks.ts";
+import { type Builder, constants, feed, isEightBit, products, table, toFloat } from "./feed.ts";
 import { Graph, type Value } from "./graph.ts";
 import { halfWeight } from "./half.ts";
 import type { Model } from "./model.ts";
 import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";
 import { roundedRows } from "./rounded.ts";
-import { joined, part, scaled, tensorsOf, type Weight, type Weights } from "./weights.ts";
+import { joined, part, scaled, tensorsOf, transposed, type Weight, type Weights, zeros } from "./weights.ts";
 
 const EPS = 1e-5;
+const PROJECTION = "text.text_projection";
 /** Far below any score, yet finite, also in half precision: two of them still add up to a number. */
 const NEVER = -3e4;
 
@@ -33,10 +34,7 @@ export function textModel({ config, flavour = "portable", plan, taps }: TextMode
   const take = tensorsOf(config);
   const tower: Tower = { graph, take, flavour, plan: plan ?? null, taps: taps ?? null, centred: false, text: config.text };
   const ids = graph.input("input_ids", "int64", ["n", context]);
-  let x = graph.op("Add", [
-    embedded(tower, ids, vocabularySize(config)),
-    graph.weight(take("text.positional_embedding"), [1, context, width]),
-  ]);
+  let x = graph.op("Add", [embedded(tower, ids, vocabularySize(config)), table(tower, take("text.positional_embedding"), width)]);
   const future = Float32Array.from({ length: context * context }, (_, i) => (i % context > Math.floor(i / context) ? NEVER : 0));
   const causal = constants(tower, future, [1, 1, context, context]);
   // The end token has the largest id: its row is picked by a product with a one-hot row.
@@ -51,30 +49,41 @@ export function textModel({ config, flavour = "portable", plan, taps }: TextMode
       x = block(tower, name, x, tower.plan?.scheme === "fp16" ? graph.cast(mask, "half") : mask, pick);
     }
   }
-  const row = norm(graph, take, "text.ln_final", graph.reshape(x, [0, width]), EPS);
-  const projection = graph.weight(take("text.text_projection"), [width, config.embedDim]);
-  graph.output("text_embeds", graph.normalise(graph.op("MatMul", [row, projection])), ["n", config.embedDim]);
+  const out = graph.reshape(projected(tower, x, config.embedDim), [0, config.embedDim]);
+  graph.output("text_embeds", graph.normalise(out), ["n", config.embedDim]);
   return graph.finish(`${config.name}-text`);
 }
 
 /** The places of a text tower, in order: what a plan may name, and whether a norm before it can take a smoothing. */
 export function textPlaces({ text }: ModelConfig): PlaceName[] {
   const inBlock = { "attn.in_proj": true, "attn.out_proj": false, "mlp.c_fc": true, "mlp.c_proj": false };
-  return Array.from({ length: text.layers }, (_, i) =>
+  const blocks = Array.from({ length: text.layers }, (_, i) =>
     Object.entries(inBlock).map(([name, smoothable]) => ({ name: `text.transformer.resblocks.${i}.${name}`, smoothable })),
-  ).flat();
+  );
+  return [...blocks.flat(), { name: PROJECTION, smoothable: true }];
 }
 
 /** Rows of the token table: [n, context, w]. Rounded rows come with a scale each, picked by the same ids. */
 function embedded({ graph, take, text, plan }: Tower, ids: Value, vocabulary: number): Value {
-  const table = take("text.token_embedding.weight");
+  const words = take("text.token_embedding.weight");
   const shape = [vocabulary, text.width];
-  if (!plan?.embeddings) return graph.op("Gather", [graph.weight(table, shape), ids], { axis: 0 });
+  if (!plan?.embeddings) return graph.op("Gather", [graph.weight(words, shape), ids], { axis: 0 });
   if (plan.scheme === "fp16")
-    return graph.cast(graph.op("Gather", [graph.made("half", shape, halfWeight(table)), ids], { axis: 0 }), "float");
-  const { codes, scales } = roundedRows(table, text.width);
+    return graph.cast(graph.op("Gather", [graph.made("half", shape, halfWeight(words)), ids], { axis: 0 }), "float");
+  const { codes, scales } = roundedRows(words, text.width);
   const rows = graph.cast(graph.op("Gather", [graph.made("int8", shape, codes), ids], { axis: 0 }), "float");
   return graph.op("Mul", [rows, graph.op("Gather", [graph.made("float", [vocabulary, 1], scales), ids], { axis: 0 })]);
+}
+
+/** The last norm and text_projection, which has no bias and stands as [width, D] already. */
+function projected(tower: Tower, x: Value, embedDim: number): Value {
+  const { graph, take, text, plan } = tower;
+  const projection = take(PROJECTION);
+  const last = { name: "text.ln_final", eps: EPS, residual: true };
+  const fed = feed(tower, { name: PROJECTION, tokens: 1 }, x, last);
+  if (!plan && !tower.taps) return graph.op("MatMul", [fed.value, graph.weight(projection, [text.width, embedDim])]);
+  const product = { kernel: transposed(projection, text.width), bias: zeros(embedDim), columns: [{ from: 0, to: embedDim }] };
+  return toFloat(tower, products(tower, fed, product)[0] as Value);
 }
 
 function block(tower: Tower, name: string, x: Value, mask: Value, pick: Pick | null): Value {

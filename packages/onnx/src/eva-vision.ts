@@ -8,11 +8,11 @@
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { attend, exactGelu, type Flavour, norm, silu } from "./blocks.ts";
-import { type Builder, constants, feed, isEightBit, products, toFloat } from "./feed.ts";
+import { type Builder, constants, feed, isEightBit, products, table, toFloat } from "./feed.ts";
 import { Graph, type Value } from "./graph.ts";
+import { halfNumbers } from "./half.ts";
 import type { Model } from "./model.ts";
 import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";
-import { centredRows } from "./rounded.ts";
 import { addedInFront, halvesTogether, joined, part, scaled, tensorsOf, type Weight, type Weights, zeros } from "./weights.ts";
 
 export type VisionModelOptions = {
@@ -88,7 +88,7 @@ function openTower({ config, layers = [], flavour = "portable", ...asked }: Visi
 }
 
 function patchTokens(tower: Tower): Value {
-  const { graph, take, image, tokens, centred } = tower;
+  const { graph, take, image } = tower;
   const { size, patch, width } = image;
   const grid = size / patch;
   const pixels = graph.input("pixel_values", "float", ["n", 3, size, size]);
@@ -100,8 +100,7 @@ function patchTokens(tower: Tower): Value {
   // A zero row in front; the first position carries the class token, so no shape has to be expanded to the batch.
   const padded = graph.op("Pad", [toFloat(tower, embedded), graph.integers([0, 1, 0, 0, 0, 0])]);
   const positions = addedInFront(take(`${TRUNK}pos_embed`), take(`${TRUNK}cls_token`));
-  const shape = [1, tokens, width];
-  return graph.op("Add", [padded, centred ? graph.made("float", shape, centredRows(positions, width)) : graph.weight(positions, shape)]);
+  return graph.op("Add", [padded, table(tower, positions, width)]);
 }
 
 function block(tower: Tower, name: string, x: Value, rotary: Rotary | null, firstOnly: boolean): Value {
@@ -173,7 +172,7 @@ function rotate({ graph, flavour, image }: Tower, value: Value, { cos, sin }: Ro
 
 /** Angles y/H·16·f over the first half of the pairs and x/W·16·f over the second, f_j = 10000^(−j / bands). */
 function rotaryConstants(tower: Tower): Rotary {
-  const { graph, flavour, image, tokens } = tower;
+  const { flavour, image, tokens } = tower;
   const grid = image.size / image.patch;
   const half = image.headDim / 2;
   const bands = half / 2;
@@ -188,7 +187,7 @@ function rotaryConstants(tower: Tower): Rotary {
       sin[(p + 1) * half + pair] = Math.sin(angle);
     }
   }
-  if (flavour === "ort") return { cos: graph.floats(cos, [tokens, half]), sin: graph.floats(sin, [tokens, half]) };
+  if (flavour === "ort") return { cos: angles(tower, cos, [tokens, half]), sin: angles(tower, sin, [tokens, half]) };
   const both = (left: Float32Array, right: Float32Array) => {
     const rows = Array.from({ length: tokens }, (_, t) => [
       ...left.subarray(t * half, t * half + half),
@@ -203,6 +202,11 @@ function rotaryConstants(tower: Tower): Rotary {
       sin,
     ),
   };
+}
+
+/** In a file of 8-bit weights the angles of a small model are a tenth: they are kept as halves there. */
+function angles({ graph, plan }: Tower, values: Float32Array, shape: number[]): Value {
+  return isEightBit(plan) ? graph.cast(graph.made("half", shape, halfNumbers(values)), "float") : graph.floats(values, shape);
 }
 
 function mlp(tower: Tower, { name, x, norm: before, tokens }: Reading & { tokens: number }): Value {

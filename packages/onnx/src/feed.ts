@@ -10,7 +10,7 @@ import type { Flavour } from "./blocks.ts";
 import type { Graph, Value } from "./graph.ts";
 import { halfNumbers, halfWeight } from "./half.ts";
 import type { PlacePlan, QuantPlan, Taps } from "./quant-plan.ts";
-import { type Columns, floatKernel, movedBias, roundedKernel, smoothedScale } from "./rounded.ts";
+import { type Columns, floatKernel, movedBias, roundedKernel, roundedRows, smoothedScale } from "./rounded.ts";
 import { type Take, transposed, type Weight } from "./weights.ts";
 
 export type Builder = {
@@ -65,6 +65,18 @@ export function toFloat({ graph, plan }: Builder, value: Value): Value {
 /** Constants in the format that products answer in. */
 export function constants({ graph, plan }: Builder, values: Float32Array | number[], shape: number[]): Value {
   return plan?.scheme === "fp16" ? graph.made("half", shape, halfNumbers(values)) : graph.floats(values, shape);
+}
+
+/**
+ * A table of rows [1, n, width] that is added as it is (positions). In 8 bits its codes and scales become floats again once,
+ * as the runtime opens the model.
+ */
+export function table({ graph, plan, centred }: Builder, weight: Weight, width: number): Value {
+  const count = weight.length / width;
+  if (!isEightBit(plan)) return graph.weight(weight, [1, count, width]);
+  const { codes, scales } = roundedRows(weight, width, centred);
+  const rows = graph.cast(graph.made("int8", [1, count, width], codes), "float");
+  return graph.op("Mul", [rows, graph.made("float", [1, count, 1], scales)]);
 }
 
 export function isEightBit(plan: QuantPlan | null): boolean {
@@ -155,7 +167,8 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
     const weights = graph.made("float", [rows, count], floatKernel(options));
     return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), movedBiasOf(builder, fed, product, columns)]);
   }
-  return graph.op("Add", [graph.op("MatMul", [fed.value, graph.weight(options.kernel, [rows, count])]), graph.weight(bias, [count])]);
+  const out = graph.op("MatMul", [fed.value, graph.weight(options.kernel, [rows, count])]);
+  return bias.names.length === 0 ? out : graph.op("Add", [out, graph.weight(bias, [count])]);
 }
 
 function movedBiasOf(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {

@@ -62,7 +62,9 @@ export class Model {
     return this.#stream((weight) => read(labelOf(weight), weight.length), dataFile, limitBytes);
   }
 
-  async *#stream(make: (weight: Weight) => Promise<Uint8Array>, dataFile: string, limitBytes: number): AsyncGenerator<ModelBytes> {
+  async *#stream(read: (weight: Weight) => Promise<Uint8Array>, dataFile: string, limitBytes: number): AsyncGenerator<ModelBytes> {
+    // A weight of no tensors (zeros where a model has no bias) is made, not read.
+    const make = async (weight: Weight) => (weight.names.length === 0 ? bytesOf(weight.make(() => new Float32Array())) : read(weight));
     const prepared = remember(async (weight) => floatsOf(await make(weight)));
     const resolve = async (chunk: Chunk) => {
       if (chunk instanceof Uint8Array) return chunk;

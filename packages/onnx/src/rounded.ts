@@ -69,28 +69,26 @@ export function smoothedScale(gamma: Weight, smooth: PlacePlan["smooth"]): Made 
   return { bytes: gamma.length * 4, from: [gamma], make: ([g]) => bytesOf(make(g as Float32Array)) };
 }
 
-/** Rows of `width` numbers, each with its mean taken off. */
-export function centredRows(weight: Weight, width: number): Made {
-  const make = (data: Float32Array) => {
-    const out = data.slice();
-    for (let at = 0; at < out.length; at += width) takeMeanOff(out.subarray(at, at + width));
-    return bytesOf(out);
+/** A table's rows, each with its own scale, its mean taken off first where that is asked. */
+export function roundedRows(table: Weight, width: number, centred = false): { codes: Made; scales: Made } {
+  const rowOf = (data: Float32Array, r: number) => {
+    const row = data.slice(r * width, (r + 1) * width);
+    if (centred) takeMeanOff(row);
+    return { row, scale: row.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12) / 127 };
   };
-  return { bytes: weight.length * 4, from: [weight], make: ([data]) => make(data as Float32Array) };
-}
-
-/** A table's rows, each with its own scale. */
-export function roundedRows(table: Weight, width: number): { codes: Made; scales: Made } {
-  const scaleOf = (row: Float32Array) => row.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12) / 127;
-  const scalesOf = (data: Float32Array) =>
-    Float32Array.from({ length: data.length / width }, (_, r) => scaleOf(data.subarray(r * width, (r + 1) * width)));
+  const count = table.length / width;
   const codes = (data: Float32Array) => {
-    const scales = scalesOf(data);
-    return Int8Array.from(data, (value, i) => Math.round(value / (scales[Math.floor(i / width)] as number)));
+    const out = new Int8Array(data.length);
+    for (let r = 0; r < count; r++) {
+      const { row, scale } = rowOf(data, r);
+      for (const [i, value] of row.entries()) out[r * width + i] = Math.round(value / scale);
+    }
+    return out;
   };
+  const scales = (data: Float32Array) => Float32Array.from({ length: count }, (_, r) => rowOf(data, r).scale);
   return {
     codes: { bytes: table.length, from: [table], make: ([data]) => bytesOf(codes(data as Float32Array)) },
-    scales: { bytes: (table.length / width) * 4, from: [table], make: ([data]) => bytesOf(scalesOf(data as Float32Array)) },
+    scales: { bytes: count * 4, from: [table], make: ([data]) => bytesOf(scales(data as Float32Array)) },
   };
 }
 
