@@ -23,6 +23,8 @@ import { drawTensors } from "../../cloud-trainer/src/train/engines/tfjs/weights.
 import { openRunFolder } from "../../cloud-trainer/src/train/run-folder.ts";
 import { TRAINER_ENVIRONMENT } from "../../cloud-trainer/src/train/trainer-environment.ts";
 
+type Sample = { seconds: number; mb: number; jsMb: number };
+
 const CONFIG = join(import.meta.dirname, "../../cloud-trainer/base/config.json");
 const LEAST_WARM_UP_SECONDS = 60;
 const BLOCK_SECONDS = 30;
@@ -58,7 +60,7 @@ async function train(dir: string): Promise<void> {
     loss: recipe.loss,
     patchLoss: recipe.patchLoss,
     microBatch: recipe.microBatch,
-    onStep: ({ step }) => process.stdout.write(`${step}\n`),
+    onStep: ({ step }) => process.stdout.write(`${step} ${javaScriptMb()}\n`),
     onEvent: () => undefined,
   });
   folder.close();
@@ -70,20 +72,20 @@ async function measure(): Promise<void> {
   try {
     const args = [...process.execArgv, import.meta.filename, "--child", dir, "--minutes", String(minutes), "--batch", String(batch)];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...TRAINER_ENVIRONMENT, ...process.env } });
-    let steps = 0;
+    let [steps, jsMb] = [0, 0];
     let trouble: unknown = null;
     createInterface({ input: child.stdout }).on("line", (line) => {
       if (line.startsWith("{")) trouble = JSON.parse(line);
-      else steps = Number(line);
+      else [steps, jsMb] = line.split(" ").map(Number) as [number, number];
     });
-    const samples: { seconds: number; mb: number }[] = [];
+    const samples: Sample[] = [];
     let began: number | null = null;
     const timer = setInterval(async () => {
       if (steps === 0) return;
       began ??= performance.now();
       const seconds = (performance.now() - began) / 1000;
       const mb = await residentMb(child.pid as number);
-      if (mb !== null) samples.push({ seconds, mb });
+      if (mb !== null) samples.push({ seconds, mb, jsMb });
     }, 1000);
     const code = await new Promise((resolve) => child.once("close", resolve));
     clearInterval(timer);
@@ -94,7 +96,7 @@ async function measure(): Promise<void> {
   }
 }
 
-async function report(samples: { seconds: number; mb: number }[], run: { steps: number; trouble: unknown }): Promise<void> {
+async function report(samples: Sample[], run: { steps: number; trouble: unknown }): Promise<void> {
   const warmUp = Math.max(LEAST_WARM_UP_SECONDS, minutes * 6);
   const settled = samples.filter(({ seconds }) => seconds >= warmUp);
   const { slope, low, high } = slopeWithInterval(settled);
@@ -111,10 +113,23 @@ async function report(samples: { seconds: number; mb: number }[], run: { steps: 
     samples: settled.length,
     mbPerHour: { slope: hourly(slope), low: hourly(low), high: hourly(high) },
     memoryMb: { first: settled[0]?.mb, last: settled.at(-1)?.mb, largest: Math.max(...samples.map(({ mb }) => mb)) },
+    byMinute: byMinute(samples),
   };
   const text = `${JSON.stringify(result, null, 2)}\n`;
   if (values.out) await writeFile(values.out, text);
   process.stdout.write(text);
+}
+
+/** Medians of each minute: all of it, and what V8 has of it. */
+function byMinute(samples: readonly Sample[]): [mb: number, jsMb: number][] {
+  const minutesSeen = Map.groupBy(samples, ({ seconds }) => Math.floor(seconds / 60));
+  const median = (of: readonly number[]) => Math.round(quantile(of, 0.5));
+  return [...minutesSeen.values()].map((some) => [median(some.map(({ mb }) => mb)), median(some.map(({ jsMb }) => jsMb))]);
+}
+
+function javaScriptMb(): number {
+  const { heapTotal, external } = process.memoryUsage();
+  return (heapTotal + external) / 2 ** 20;
 }
 
 async function residentMb(pid: number): Promise<number | null> {
@@ -123,7 +138,7 @@ async function residentMb(pid: number): Promise<number | null> {
   return kb === undefined ? null : Number(kb) / 1024;
 }
 
-function slopeWithInterval(samples: readonly { seconds: number; mb: number }[]): { slope: number; low: number; high: number } {
+function slopeWithInterval(samples: readonly Sample[]): { slope: number; low: number; high: number } {
   const x = samples.map(({ seconds }) => seconds);
   const fit = regression(
     x,
