@@ -10,7 +10,7 @@ from open_clip.model import CustomTextCLIP
 TIMM_NAME = {("swiglu", True): "eva02_base_patch16_clip_224", ("gelu", False): "eva_giant_patch14_clip_224"}
 
 
-def build(config):
+def build(config, patch_drop=0.0):
     image, text = config["image"], config["text"]
     model = CustomTextCLIP(
         embed_dim=config["embedDim"],
@@ -24,8 +24,7 @@ def build(config):
             layers=text["layers"],
         ),
     )
-    visual = torch.nn.Module()
-    visual.trunk = timm.create_model(
+    model.visual = ImageTower(timm.create_model(
         TIMM_NAME[image["mlp"], image["subNorm"]],
         num_classes=config["embedDim"],
         global_pool="token",
@@ -34,10 +33,21 @@ def build(config):
         embed_dim=image["width"],
         depth=image["depth"],
         num_heads=image["width"] // image["headDim"],
-        mlp_ratio=image["mlpHidden"] / image["width"],
-    )
-    model.visual = visual
+        mlp_ratio=(image["mlpHidden"] + 0.5) / image["width"],  # timm cuts the product off to a whole number
+        patch_drop_rate=patch_drop,
+    ))
     return model
+
+
+class ImageTower(torch.nn.Module):
+    """Gives the trunk's weights the names they have in open_clip."""
+
+    def __init__(self, trunk):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, pixels):
+        return self.trunk(pixels)
 
 
 def embed_images(model, pixels):
