@@ -1,6 +1,6 @@
 /**
  * A training step (forward, backward, LAMB) beside PyTorch's, eager and in float32, of the same model, batch and threads:
- *   KENPIN_PYTHON=python3 node --conditions=kenpin-source test/bench/train-step.ts [--threads 2] [--rounds 5] [--out FILE]
+ *   KENPIN_PYTHON=python3 node --conditions=kenpin-source test/bench/train-step.ts [--threads 2] [--rounds 5] [--model pilot] [--out FILE]
  * Both sides run in processes of their own that take turns, a few steps each, so that whatever else the machine does meets
  * both; each side also with and without the allocator's settings. Prints a table of median milliseconds and the ratio to
  * PyTorch's better one, and writes JSON. The models: the pilot (width 192, 6 blocks, 32 of 64 patches and 16 words, batch 128)
@@ -35,14 +35,19 @@ const Started = z.strictObject({ side: z.enum(["kenpin", "torch"]), version: z.s
 const Turn = z.strictObject({ steps: z.array(z.number()).max(100), parts: z.array(z.number()).length(3), loss: z.number() });
 
 const { values } = parseArgs({
-  options: { threads: { type: "string", default: "2" }, rounds: { type: "string", default: "5" }, out: { type: "string" } },
+  options: {
+    threads: { type: "string", default: "2" },
+    rounds: { type: "string", default: "5" },
+    model: { type: "string" },
+    out: { type: "string" },
+  },
 });
 const python = process.env["KENPIN_PYTHON"];
 if (!python) throw new RangeError("set KENPIN_PYTHON to a Python with torch, timm 1.0.31 and open_clip 3.3.0");
 const folder = mkdtempSync(join(tmpdir(), "kenpin-step-"));
 const results = [];
 try {
-  for (const model of MODELS) results.push(await compare(model));
+  for (const model of MODELS.filter(({ config }) => !values.model || values.model === config.name)) results.push(await compare(model));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
