@@ -35,10 +35,12 @@ async function read(path: string, said: string, options: OpenOptions): Promise<P
   if ((await stat(path)).isFile()) return readFile(path, said, options);
   const { files, folders } = await entriesOf(path, said);
   const shards = files.filter((file) => file.endsWith(".tar"));
+  const tables = files.filter((file) => /\.(csv|tsv)$/i.test(file));
+  const isTable = shards.length === 0 && !files.includes("job.json") && tables.length > 0 && !isLaidOut(folders);
+  if (!isTable) needNoColumn(options, said);
   if (shards.length > 0) return readShards(path, shards, options);
   if (files.includes("job.json")) return readHubJob(join(path, "job.json"), options);
-  const tables = files.filter((file) => /\.(csv|tsv)$/i.test(file));
-  if (tables.length > 0 && !isLaidOut(folders)) {
+  if (isTable) {
     if (tables.length === 1) return readTable(join(path, tables[0] as string), options);
     throw new KenpinError("set-unknown", `${said} holds several tables (${tables.slice(0, 5).join(", ")}); name one`);
   }
@@ -49,9 +51,15 @@ async function read(path: string, said: string, options: OpenOptions): Promise<P
 
 function readFile(path: string, said: string, options: OpenOptions): Promise<PictureSet> {
   if (/\.(csv|tsv)$/i.test(path)) return readTable(path, options);
+  needNoColumn(options, said);
   if (path.endsWith(".tar")) return readShards(path, [basename(path)], options);
   if (path.endsWith(".json")) return readHubJob(path, options);
   throw new KenpinError("set-unknown", `${said} is no set; expected a folder, a table (.csv, .tsv), a shard (.tar) or a run's job.json`);
+}
+
+function needNoColumn({ by }: OpenOptions, said: string): void {
+  if (by === undefined) return;
+  throw new KenpinError("set-without-columns", `${said} is no table and has no column ${by}; groups are what its folders or shards say`);
 }
 
 function drawnAtRandom(set: PictureSet, drawProbability: number): PictureSet {

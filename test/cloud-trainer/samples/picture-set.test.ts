@@ -180,6 +180,10 @@ test("what is no set is refused by what it is and what was expected", async () =
   await assert.rejects(openPictureSet(join(root, "papers")), refusal("set-unknown", /no set of pictures.*it holds letter\.txt/));
   await assert.rejects(openPictureSet(join(root, "hollow")), refusal("set-empty", /holds no picture/));
   await assert.rejects(openPictureSet(join(root, "tables")), refusal("set-unknown", /several tables \(a\.csv, b\.csv\)/));
+  await assert.rejects(
+    openPictureSet(join(root, "two/cable"), { by: "lot" }),
+    refusal("set-without-columns", /no table and has no column lot/),
+  );
   await assert.rejects(openPictureSet(join(root, "note.md")), refusal("set-unknown", /note\.md is no set/));
 });
 
