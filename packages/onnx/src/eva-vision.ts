@@ -193,7 +193,7 @@ function rotaryConstants(tower: Tower): Rotary {
       ...left.subarray(t * half, t * half + half),
       ...right.subarray(t * half, t * half + half),
     ]);
-    return constants(tower, rows.flat(), [1, 1, tokens, 2 * half]);
+    return angles(tower, rows.flat(), [1, 1, tokens, 2 * half]);
   };
   return {
     cos: both(cos, cos),
@@ -205,8 +205,9 @@ function rotaryConstants(tower: Tower): Rotary {
 }
 
 /** In a file of 8-bit weights the angles of a small model are a tenth: they are kept as halves there. */
-function angles({ graph, plan }: Tower, values: Float32Array, shape: number[]): Value {
-  return isEightBit(plan) ? graph.cast(graph.made("half", shape, halfNumbers(values)), "float") : graph.floats(values, shape);
+function angles(tower: Tower, values: Float32Array | number[], shape: number[]): Value {
+  const { graph, plan } = tower;
+  return isEightBit(plan) ? graph.cast(graph.made("half", shape, halfNumbers(values)), "float") : constants(tower, values, shape);
 }
 
 function mlp(tower: Tower, { name, x, norm: before, tokens }: Reading & { tokens: number }): Value {

@@ -93,7 +93,7 @@ function normed({ graph, take, plan, centred }: Builder, { name, eps, residual }
   const scale = graph.made("float", [gamma.length], smoothedScale(gamma, moved.smooth));
   if (centred && residual) return graph.op("SimplifiedLayerNormalization", [x, scale], attributes);
   // TensorRT wants all three inputs.
-  const inputs = plan?.scheme === "qdq" ? [x, scale, graph.floats(new Float32Array(beta.length), [beta.length])] : [x, scale];
+  const inputs = plan?.scheme === "qdq" ? [x, scale, graph.zeros(beta.length)] : [x, scale];
   return graph.op("LayerNormalization", inputs, attributes);
 }
 
@@ -157,9 +157,7 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
   if (fed.codes && plan) {
     const { codes, scales } = roundedKernel(options, plan.weights);
     const step = graph.made("float", [count], scales);
-    const weights = graph.op("DequantizeLinear", [graph.made("int8", [rows, count], codes), step, graph.zeroPoint("int8", 0, [count])], {
-      axis: 1,
-    });
+    const weights = graph.op("DequantizeLinear", [graph.made("int8", [rows, count], codes), step], { axis: 1 });
     const x = graph.op("DequantizeLinear", [fed.codes.value, fed.codes.scale, fed.codes.zero]);
     return graph.op("Add", [graph.op("MatMul", [x, weights]), movedBiasOf(builder, fed, product, columns)]);
   }

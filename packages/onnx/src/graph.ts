@@ -62,10 +62,15 @@ export class Graph {
     return this.#initializer(TYPES[type], shape, made);
   }
 
-  /** A zero point, scalar or one a channel. */
-  zeroPoint(type: "uint8" | "int8", value: number, shape: number[] = []): Value {
-    const count = shape.reduce((product, size) => product * size, 1);
-    return this.#initializer(TYPES[type], shape, new Uint8Array(count).fill(value));
+  zeroPoint(type: "uint8" | "int8", value: number): Value {
+    return this.#initializer(TYPES[type], [], Uint8Array.of(value));
+  }
+
+  zeros(length: number): Value {
+    const key = `${length} zeros`;
+    const known = this.#constants.get(key) ?? this.floats(new Float32Array(length), [length]);
+    this.#constants.set(key, known);
+    return known;
   }
 
   /** A list of integers, shared between nodes that need the same one. */
