@@ -29,8 +29,9 @@ export function splitByGroup(
   }
   const bundles = bundlesOf(pictures, by, alike);
   if (bundles.length < 2) {
-    const hint = "record what tells its pictures apart (lot, day, part) as their group";
-    throw new KenpinError("split-impossible", `all ${pictures.length} pictures belong together, nothing is left to judge by; ${hint}`);
+    const why = `all ${pictures.length} pictures belong together, by their groups or as copies of each other`;
+    const hint = "remove the copies, or record what tells the pictures apart (lot, day, part) as their group";
+    throw new KenpinError("split-impossible", `${why}: nothing is left to judge by; ${hint}`);
   }
   const isTest = deal(bundles, testRatio, seed);
   const side = (test: boolean) => bundles.flatMap((bundle, k) => (isTest[k] === test ? bundle : []));

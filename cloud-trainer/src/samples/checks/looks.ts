@@ -36,7 +36,11 @@ export async function lookAtAll(pictures: readonly Picture[], { onProgress, sign
       onProgress?.(++done, pictures.length);
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  } finally {
+    next = pictures.length; // where one failed, the others end with the picture in hand
+  }
   return seen;
 }
 
