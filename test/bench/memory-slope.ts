@@ -2,7 +2,7 @@
  * Does a long training grow? The base model's size in steps as `kenpin train` takes them, on generated surfaces, with checkpoints:
  *   node --conditions=kenpin-source test/bench/memory-slope.ts [--minutes 60] [--batch 64] [--out FILE]
  * Trains in a process of its own with the trainer's environment, samples its resident memory once a second, leaves the warm-up
- * out (the first tenth, at least a minute), and prints JSON: slope in MB an hour with its 95 % interval, by linear regression
+ * out (the first tenth, at least three minutes), and prints JSON: slope in MB an hour with its 95 % interval, by linear regression
  * and a moving-block bootstrap of its residuals (Künsch 1989), because neighbouring samples are alike.
  */
 import { spawn } from "node:child_process";
@@ -26,7 +26,7 @@ import { TRAINER_ENVIRONMENT } from "../../cloud-trainer/src/train/trainer-envir
 type Sample = { seconds: number; mb: number; jsMb: number };
 
 const CONFIG = join(import.meta.dirname, "../../cloud-trainer/base/config.json");
-const LEAST_WARM_UP_SECONDS = 60;
+const LEAST_WARM_UP_SECONDS = 180;
 const BLOCK_SECONDS = 30;
 const RESAMPLES = 2000;
 const { values } = parseArgs({
