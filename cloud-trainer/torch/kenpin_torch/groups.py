@@ -44,7 +44,7 @@ def share_of(name, value, config, recipe, known):
 
 
 def parameter_groups(named, config, recipe, own=None):
-    """Groups of tower × layer × decay with their share; `own` gives factors of a stage's own parameters, by name."""
+    """Groups of tower × layer × decay with their share; `own` names a stage's own parameters, with a factor each."""
     own = own or {}
     groups = {}
     for name, value in named:

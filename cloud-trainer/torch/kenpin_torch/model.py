@@ -6,8 +6,17 @@ its weights are the very tensors the TypeScript side reads.
 import timm
 import torch
 from open_clip.model import CustomTextCLIP
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-TIMM_NAME = {("swiglu", True): "eva02_base_patch16_clip_224", ("gelu", False): "eva_giant_patch14_clip_224"}
+from .job import Refused
+
+#: By MLP, norm inside attention, and where a block's norms stand.
+TIMM_NAME = {
+    ("swiglu", True, "pre"): "eva02_base_patch16_clip_224",
+    ("gelu", False, "pre"): "eva_giant_patch14_clip_224",
+    ("gelu", False, "post"): "eva02_enormous_patch14_clip_224",
+}
 
 
 def build(config, patch_drop=0.0):
@@ -24,8 +33,8 @@ def build(config, patch_drop=0.0):
             layers=text["layers"],
         ),
     )
-    model.visual = ImageTower(timm.create_model(
-        TIMM_NAME[image["mlp"], image["subNorm"]],
+    trunk = timm.create_model(
+        TIMM_NAME[image["mlp"], image["subNorm"], image["norm"]],
         num_classes=config["embedDim"],
         global_pool="token",
         img_size=image["size"],
@@ -35,7 +44,8 @@ def build(config, patch_drop=0.0):
         num_heads=image["width"] // image["headDim"],
         mlp_ratio=(image["mlpHidden"] + 0.5) / image["width"],  # timm cuts the product off to a whole number
         patch_drop_rate=patch_drop,
-    ))
+    )
+    model.visual = ImageTower(trunk)
     return model
 
 
@@ -50,13 +60,18 @@ class ImageTower(torch.nn.Module):
         return self.trunk(pixels)
 
 
-def embed_images(model, pixels):
-    """[B, 3, S, S] to `image_embeds` [B, D] and `patch_embeds` [B, P, D], all of length 1."""
-    trunk = model.visual.trunk
-    tokens = trunk.head(trunk.fc_norm(trunk.forward_features(pixels)))
-    tokens = torch.nn.functional.normalize(tokens.float(), dim=-1)
-    return tokens[:, 0], tokens[:, 1:]
-
-
-def embed_texts(model, ids):
-    return torch.nn.functional.normalize(model.encode_text(ids).float(), dim=-1)
+def load(config, path):
+    """The model with the weights of a safetensors file; what the file has beyond the model's comes back by name."""
+    model = build(config)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise Refused(f"the weights {path} cannot be read: {error}; copy or write them again") from error
+    names = model.state_dict()
+    for name, value in names.items():
+        found = tensors.get(name)
+        if found is None or found.shape != value.shape:
+            what = "nothing" if found is None else list(found.shape)
+            raise Refused(f"{path}: expected {name} {list(value.shape)}, found {what}; the weights belong to another model than {config['name']}")
+    model.load_state_dict({name: tensors[name].float() for name in names})
+    return model, {name: value for name, value in tensors.items() if name not in names}
