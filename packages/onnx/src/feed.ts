@@ -91,7 +91,7 @@ function normed({ graph, take, plan, centred }: Builder, { name, eps, residual }
     return graph.op("LayerNormalization", inputs, attributes);
   }
   const scale = graph.made("float", [gamma.length], smoothedScale(gamma, moved.smooth));
-  if (centred && residual) return graph.op("SimplifiedLayerNormalization", [x, scale], attributes);
+  if (centred && residual) return graph.op("RMSNormalization", [x, scale], attributes);
   // TensorRT wants all three inputs.
   const inputs = plan?.scheme === "qdq" ? [x, scale, graph.zeros(beta.length)] : [x, scale];
   return graph.op("LayerNormalization", inputs, attributes);
