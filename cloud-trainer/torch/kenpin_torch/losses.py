@@ -6,11 +6,19 @@ another caption is also true of it. Without relations picture i belongs to capti
 import torch
 import torch.nn.functional as F
 
+from .tiled_loss import tiled_contrastive
+
+#: Numbers in a table of logits that is still made whole (64 MiB in float32).
+LARGEST_TABLE = 2**24
+
 
 def contrastive(images, texts, scale, positive, blocked=None):
+    if len(images) * len(texts) > LARGEST_TABLE:
+        return tiled_contrastive(images, texts, scale, positive, blocked)
+    positive = positive.float()
     logits = scale * images @ texts.T
     if blocked is not None:
-        logits = logits - 1e4 * blocked
+        logits = logits - 1e4 * blocked.float()
     return (_one_way(logits, positive) + _one_way(logits.T, positive.T)) / 2
 
 

@@ -10,6 +10,7 @@ from open_clip.loss import ClipLoss
 
 from . import losses
 from .model import load
+from .tiled_loss import tiled_contrastive
 from .towers import embed_image, embed_text, image_features
 
 PATCH_BIAS_START, LOGIT_BIAS_START = -2.0, -10.0
@@ -93,7 +94,7 @@ class Train(Trained):
             return self.replay(batch)
         with_patches = self.has_patches(batch)
         images, patches = self.look(batch["pixel_values"], with_patches, batch.get("kept"))
-        if "positive" not in batch:
+        if "positive" not in batch and self.job.recipe["loss"] == "clip":
             return self.clip_loss(images, self.texts(batch["ids"]), self.scale), {}
         texts = self.embed_rows(batch["ids"], len(batch["ids"]))
         contrast = self.contrast(self.ranks.gather(images, batch["size"]), texts, batch)
@@ -114,16 +115,13 @@ class Train(Trained):
         return loss + self.job.recipe["patchLoss"] * patch, {"patch": patch}
 
     def contrast(self, images, texts, batch):
-        if "positive" not in batch:
-            return self.clip_loss_of_all(images, texts)
-        relations = batch["positive"].float(), batch["blocked"].float()
         if self.job.recipe["loss"] == "siglip":
-            return losses.sigmoid(images, texts, self.scale, self.own["logit_bias"], *relations)
-        return losses.contrastive(images, texts, self.scale, *relations)
-
-    def clip_loss_of_all(self, images, texts):
-        whole = ClipLoss()
-        return whole(images, texts, self.scale)
+            positive = batch["positive"].float() if "positive" in batch else torch.eye(len(images), device=images.device)
+            blocked = batch["blocked"].float() if "blocked" in batch else None
+            return losses.sigmoid(images, texts, self.scale, self.own["logit_bias"], positive, blocked)
+        if "positive" in batch:
+            return losses.contrastive(images, texts, self.scale, batch["positive"], batch["blocked"])
+        return tiled_contrastive(images, texts, self.scale)
 
     def patch_share(self, patches, batch):
         """This rank's share of the mean over all patches of the batch, times the number of ranks."""
@@ -278,7 +276,7 @@ class Distill(Trained):
         with_pictures = losses.contrastive(images, told, self.scale, torch.eye(len(images), device=images.device))
         if captions is None:
             return with_pictures
-        return (with_pictures + losses.contrastive(images, captions, self.scale, batch["positive"].float(), batch["blocked"].float())) / 2
+        return (with_pictures + losses.contrastive(images, captions, self.scale, batch["positive"], batch["blocked"])) / 2
 
 
 STAGES = {"pretrain": Pretrain, "train": Train, "tune": Tune, "distill": Distill}
