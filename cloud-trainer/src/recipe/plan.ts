@@ -9,7 +9,7 @@ import { studentConfig } from "../distill/student.ts";
 import { imageGflops, textGflops, trainingBytes } from "../train/cost.ts";
 import { readWeightsFolder } from "../weights-folder.ts";
 
-export type StagePlan = {
+type StagePlan = {
   stage: Stage["stage"];
   steps: number;
   samples: number;

@@ -19,7 +19,7 @@ import { runStage, type StageOutcome, type StageSetup } from "./stage.ts";
 import { createTextTower } from "./text-tower.ts";
 import { toWeights } from "./weights.ts";
 
-export type DistillBatch = {
+type DistillBatch = {
   /** [B, 3, S, S], normalised. */
   pixelValues: Float32Array;
   size: number;
