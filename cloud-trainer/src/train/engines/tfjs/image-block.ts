@@ -61,7 +61,9 @@ export function createImageBlock(tf: Tf, { batch, heads, rotary, eps }: ImageBlo
     const [h, t] = swiglu(tf, a, b);
     const [nm, rm] = kernels.norm(h, eps);
     h.dispose();
-    const y = tf.tidy(() => tf.add<Tensor2D>(middle, products(tf, nm, [part(parameters, "mlp.fc2")], affine(parameters, "mlp.norm"))[0] as Tensor2D));
+    const y = tf.tidy(() =>
+      tf.add<Tensor2D>(middle, products(tf, nm, [part(parameters, "mlp.fc2")], affine(parameters, "mlp.norm"))[0] as Tensor2D),
+    );
     return { y, kept: [n1, r1, na, ra, n2, r2, a, b, t, nm, rm, table as Tensor, ...mixed.kept] };
   };
 
