@@ -1,21 +1,26 @@
 """The elementwise parts of a transformer block, each one pass over memory, and what the backward pass keeps of them.
 
 A block in bf16 spends most of its time and memory outside its products: norms, rotary positions, activations, each with
-results of its own that autograd would keep. Here every such part is one function that torch.compile makes one kernel of,
-and only what a product or attention needs anyway is kept; the rest is computed again from it in the backward pass:
+results of its own that autograd would keep. Here every such part is one function, and only what a product or attention needs
+anyway is kept; the rest is computed again from it in the backward pass:
 
-    add_norm     x + delta and its normalised form; keeps the normalised form, which the next product keeps as well
-    rotary       q, k turned by their position and v, for attention; keeps nothing of its own
+    add_norm     x + delta + bias and its normalised form; keeps the normalised form, which the next product keeps as well
+    rotary       q, k turned by their position and v, with their bias; keeps nothing of its own
     act_linear   a product of an activation (norm, SwiGLU + norm, GELU); keeps the activation's input only
 
-A norm's scale and shift are folded into the product behind it (`fold`): x̂·w + b times W is x̂ times W·w, plus W·b.
-Products and what goes into them have the tower's dtype; sums, norms and the residual stream are float32.
+A norm's scale and shift are folded into the product behind it (`fold`): x̂·w + b times W is x̂ times W·w, plus W·b. A product's
+bias is added by the part behind it, which has its gradient as a by-product.
+Products and what goes into them have the tower's dtype; sums, norms and the residual stream are float32. Each part runs as
+plain operations, or compiled; on a GPU the wider ones as the kernels in kernels.py.
 """
+import os
+
 import torch
 import torch.nn.functional as F
 
 _compiled = {}
 _use_compile = False
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def compile_parts(on):
@@ -38,13 +43,14 @@ def part(function):
     return call
 
 
+def by_kernel(tensor):
+    return _INTERPRETED or (_use_compile and tensor.is_cuda)
+
+
 def fold(weight, bias, norm):
     """Product and bias for normalised inputs: W·w and W·b + bias."""
     shift = weight @ norm.bias
     return weight * norm.weight, shift if bias is None else shift + bias
-
-
-# --- add_norm
 
 
 def _statistics(x, eps):
@@ -53,16 +59,22 @@ def _statistics(x, eps):
     return mean, rstd
 
 
+def _column_sums(rows):
+    return rows.flatten(0, -2).sum(0, dtype=torch.float32)
+
+
+# --- add_norm
+
+
 @part
 def _norm(x, eps, dtype):
-    x = x.float()
     mean, rstd = _statistics(x, eps)
     return ((x - mean) * rstd).to(dtype), rstd
 
 
 @part
-def _add_norm(x, delta, eps, dtype):
-    x = x + delta.float()
+def _add_norm(x, delta, bias, eps, dtype):
+    x = x + (delta.float() + bias)
     mean, rstd = _statistics(x, eps)
     return x, ((x - mean) * rstd).to(dtype), rstd
 
@@ -75,31 +87,47 @@ def _add_norm_backward(dx, dn, n, rstd, dtype):
     return dx, dx.to(dtype)
 
 
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, eps, dtype):
+        ctx.set_materialize_grads(False)
+        n, rstd = _norm(x, eps, dtype)
+        ctx.save_for_backward(n, rstd)
+        return x.view_as(x), n
+
+    @staticmethod
+    def backward(ctx, dx, dn):
+        n, rstd = ctx.saved_tensors
+        return (dx if dn is None else _add_norm_backward(dx, dn, n, rstd, dn.dtype)[0]), None, None
+
+
 class _AddNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, delta, eps, dtype):
+    def forward(ctx, x, delta, bias, eps, dtype):
         ctx.set_materialize_grads(False)
-        if delta is None:
-            n, rstd = _norm(x, eps, dtype)
-        else:
-            x, n, rstd = _add_norm(x, delta, eps, dtype)
+        x, n, rstd = _add_norm(x, delta, bias, eps, dtype)
         ctx.save_for_backward(n, rstd)
-        ctx.delta = None if delta is None else delta.dtype
-        return x if delta is not None else x.view_as(x), n
+        ctx.dtype = delta.dtype
+        return x, n
 
     @staticmethod
     def backward(ctx, dx, dn):
         n, rstd = ctx.saved_tensors
         if dn is None:
-            return dx, None if ctx.delta is None or dx is None else dx.to(ctx.delta), None, None
-        dx, ddelta = _add_norm_backward(dx, dn, n, rstd, ctx.delta or dn.dtype)
-        return dx, None if ctx.delta is None else ddelta, None, None
+            return dx, dx.to(ctx.dtype), _column_sums(dx), None, None
+        if by_kernel(n):
+            from .kernels import add_norm_backward
+
+            return *add_norm_backward(dx, dn, n, rstd, ctx.dtype), None, None
+        dx, ddelta = _add_norm_backward(dx, dn, n, rstd, ctx.dtype)
+        return dx, ddelta, _column_sums(dx), None, None
 
 
-
-def add_norm(x, delta, eps, dtype):
+def add_norm(x, delta, bias, eps, dtype):
     """[…, W] float32 stream and what is added to it (or None) → the sum, and its normalised form without scale and shift."""
-    return _AddNorm.apply(x, delta, eps, dtype)
+    if delta is None:
+        return _Norm.apply(x, eps, dtype)
+    return _AddNorm.apply(x, delta, bias, eps, dtype)
 
 
 # --- rotary
@@ -111,30 +139,39 @@ def _turn(t, cos, sin):
 
 
 @part
-def _rotary(qkv, cos, sin):
-    q, k, v = qkv.unbind(2)
+def _rotary(qkv, bias, cos, sin):
+    q, k, v = (qkv.float() + bias.view(qkv.shape[2:])).to(qkv.dtype).unbind(2)
     return torch.stack((_turn(q, cos, sin), _turn(k, cos, sin), v))
 
 
 @part
 def _rotary_backward(dq, dk, dv, cos, sin):
-    return torch.stack((_turn(dq, cos, -sin), _turn(dk, cos, -sin), dv), 2)
+    out = torch.stack((_turn(dq, cos, -sin), _turn(dk, cos, -sin), dv), 2)
+    return out, out.float().sum((0, 1)).flatten()
 
 
 class _Rotary(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, qkv, cos, sin):
+    def forward(ctx, qkv, bias, cos, sin):
         ctx.save_for_backward(cos, sin)
-        return _rotary(qkv, cos, sin).unbind(0)
+        if by_kernel(qkv):
+            from .kernels import rotary_forward
+
+            return rotary_forward(qkv, bias, cos, sin).unbind(0)
+        return _rotary(qkv, bias, cos, sin).unbind(0)
 
     @staticmethod
     def backward(ctx, dq, dk, dv):
-        return _rotary_backward(dq, dk, dv, *ctx.saved_tensors), None, None
+        if by_kernel(dq):
+            from .kernels import rotary_backward
+
+            return *rotary_backward(dq, dk, dv, *ctx.saved_tensors), None, None
+        return *_rotary_backward(dq, dk, dv, *ctx.saved_tensors), None, None
 
 
-def rotary(qkv, tables):
-    """[B, N, 3, H, d] and cos, sin [N or B·N, 1, d/2] in float32 → q, k, v [B, N, H, d]."""
-    return _Rotary.apply(qkv, *tables)
+def rotary(qkv, bias, tables):
+    """[B, N, 3, H, d], bias [3·H·d] and cos, sin [N or B, N, 1, d/2] in float32 → q, k, v [B, N, H, d]."""
+    return _Rotary.apply(qkv, bias, *tables)
 
 
 # --- act_linear: a(z) for each kind, and its backward pass that gives a(z) once more for the product's weight
@@ -155,8 +192,8 @@ def _sub_norm_backward(z, da, mean, rstd):
 
 
 @part
-def _swiglu_norm(z, eps, width):
-    gate, value = z.float().chunk(2, -1)
+def _swiglu_norm(z, bias, eps, width):
+    gate, value = (z.float() + bias).chunk(2, -1)
     h = F.silu(gate) * value
     # columns past `width` are padding: gate and value are 0 there, and so is h
     pad = h.shape[-1] - width
@@ -166,8 +203,8 @@ def _swiglu_norm(z, eps, width):
 
 
 @part
-def _swiglu_norm_backward(z, da, mean, rstd, width):
-    gate, value = z.float().chunk(2, -1)
+def _swiglu_norm_backward(z, bias, da, mean, rstd, width):
+    gate, value = (z.float() + bias).chunk(2, -1)
     share = torch.sigmoid(gate)
     silu = gate * share
     n, da = (silu * value - mean) * rstd, da.float()
@@ -175,50 +212,59 @@ def _swiglu_norm_backward(z, da, mean, rstd, width):
     second = (da * n).sum(-1, keepdim=True) / width
     dh = rstd * (da - first - n * second)
     dz = torch.cat((dh * value * (share + silu * (1 - share)), dh * silu), -1)
-    return dz.to(z.dtype), n.to(z.dtype)
+    return dz.to(z.dtype), n.to(z.dtype), _column_sums(dz)
 
 
 @part
-def _gelu(z):
-    return F.gelu(z.float()).to(z.dtype)
+def _gelu(z, bias):
+    return F.gelu(z.float() + bias).to(z.dtype)
 
 
 @part
-def _gelu_backward(z, da):
-    x = z.float()
+def _gelu_backward(z, bias, da):
+    x = z.float() + bias
     normal = torch.exp(-0.5 * x * x) * 0.3989422804014327
     share = 0.5 * (1 + torch.erf(x * 0.7071067811865476))
-    return (da.float() * (share + x * normal)).to(z.dtype), (x * share).to(z.dtype)
+    dz = da.float() * (share + x * normal)
+    return dz.to(z.dtype), (x * share).to(z.dtype), _column_sums(dz)
 
 
 class _ActLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, weight, bias, kind, eps, width):
+    def forward(ctx, z, bias, weight, kind, eps, width):
         ctx.kind, ctx.width = kind, width
         statistics = ()
         if kind == "gelu":
-            a = _gelu(z)
+            a = _gelu(z, bias)
         elif kind == "norm":
             a, *statistics = _sub_norm(z, eps)
+        elif by_kernel(z):
+            from .kernels import swiglu_norm_forward
+
+            a, *statistics = swiglu_norm_forward(z, bias, eps, width)
         else:
-            a, *statistics = _swiglu_norm(z, eps, width)
-        ctx.save_for_backward(z, weight, *statistics)
-        return F.linear(a, weight, bias)
+            a, *statistics = _swiglu_norm(z, bias, eps, width)
+        ctx.save_for_backward(z, bias, weight, *statistics)
+        return F.linear(a, weight)
 
     @staticmethod
     def backward(ctx, dout):
-        z, weight, *statistics = ctx.saved_tensors
+        z, bias, weight, *statistics = ctx.saved_tensors
         da = dout @ weight
+        dbias = None
         if ctx.kind == "gelu":
-            dz, a = _gelu_backward(z, da)
+            dz, a, dbias = _gelu_backward(z, bias, da)
         elif ctx.kind == "norm":
             dz, a = _sub_norm_backward(z, da, *statistics)
+        elif by_kernel(z):
+            from .kernels import swiglu_norm_backward
+
+            dz, a, dbias = swiglu_norm_backward(z, bias, da, *statistics, ctx.width)
         else:
-            dz, a = _swiglu_norm_backward(z, da, *statistics, ctx.width)
-        rows = dout.flatten(0, -2)
-        return dz, rows.T @ a.flatten(0, -2), rows.sum(0), None, None, None
+            dz, a, dbias = _swiglu_norm_backward(z, bias, da, *statistics, ctx.width)
+        return dz, dbias, dout.flatten(0, -2).T @ a.flatten(0, -2), None, None, None
 
 
-def act_linear(z, weight, bias, kind, eps=0.0, width=0):
-    """a(z)·Wᵀ + bias, a one of "gelu", "norm" and "swiglu-norm"; the last over its first `width` columns of each half."""
-    return _ActLinear.apply(z, weight, bias, kind, eps, width)
+def act_linear(z, bias, weight, kind, eps=0.0, width=0):
+    """a(z + bias)·Wᵀ, a one of "gelu", "norm" (no bias) and "swiglu-norm"; the last over its first `width` columns of each half."""
+    return _ActLinear.apply(z, bias, weight, kind, eps, width)

@@ -55,13 +55,13 @@ def with_class(kept):
 
 
 def image_tokens(trunk, pixels, *, dtype, kept=None, masked=None, mask_token=None, attention="sdpa"):
-    """[B, 3, S, S] → normalised stream [B, N, W] before the last norm's scale and shift: class token, then patches.
+    """[B, 3, S, S] → stream [B, N, W] and what is still to be added to it: class token, then patches.
 
     `kept` [B, K] names the patches that stay (patch dropout); `masked` [B, P] those replaced by `mask_token`.
     """
     patch = trunk.patch_embed.proj
-    x = F.conv2d(pixels.to(dtype), patch.weight.to(dtype), patch.bias.to(dtype), stride=patch.stride)
-    x = x.flatten(2).transpose(1, 2).float()
+    # A convolution whose steps are its own width is a product, which is much faster.
+    x = F.linear(patches_of(pixels.to(dtype), patch.kernel_size[0]), patch.weight.flatten(1).to(dtype), patch.bias.to(dtype)).float()
     if masked is not None:
         share = masked.unsqueeze(-1).float()
         x = x * (1 - share) + mask_token * share
@@ -69,42 +69,47 @@ def image_tokens(trunk, pixels, *, dtype, kept=None, masked=None, mask_token=Non
     if kept is not None:
         x = x.gather(1, with_class(kept).unsqueeze(-1).expand(-1, -1, x.shape[-1]))
     tables = rotary_tables(trunk, kept)
-    delta = None
+    rest = (None, None)
     for block in trunk.blocks:
-        x, delta = image_block(block, x, delta, tables, dtype, attention)
-    return x, delta
+        x, *rest = image_block(block, x, *rest, tables, dtype, attention)
+    return x, *rest
 
 
-def image_block(block, x, delta, tables, dtype, attention):
-    """The stream and what is still to be added to it, before and after one block."""
+def patches_of(pixels, side):
+    """[B, 3, S, S] → [B, P, 3·side·side]."""
+    return pixels.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def image_block(block, x, delta, bias, tables, dtype, attention):
+    """The stream and what is still to be added to it (rows and a bias), before and after one block."""
     attn, mlp = block.attn, block.mlp
-    x, n = add_norm(x, delta, block.norm1.eps, dtype)
+    x, n = add_norm(x, delta, bias, block.norm1.eps, dtype)
     weight, bias = fold(torch.cat((attn.q_proj.weight, attn.k_proj.weight, attn.v_proj.weight)), None, block.norm1)
     bias = bias + torch.cat((attn.q_proj.bias, torch.zeros_like(attn.q_proj.bias), attn.v_proj.bias))
-    qkv = F.linear(n, weight.to(dtype), bias.to(dtype)).unflatten(-1, (3, attn.num_heads, -1))
-    seen = attend(*rotary(qkv, tables), attention)
+    qkv = F.linear(n, weight.to(dtype)).unflatten(-1, (3, attn.num_heads, -1))
+    seen = attend(*rotary(qkv, bias, tables), attention)
     weight, bias = fold(attn.proj.weight, attn.proj.bias, attn.norm)
-    delta = act_linear(seen, weight.to(dtype), bias.to(dtype), "norm", attn.norm.eps)
-    x, n = add_norm(x, delta, block.norm2.eps, dtype)
+    delta = act_linear(seen, None, weight.to(dtype), "norm", attn.norm.eps)
+    x, n = add_norm(x, delta, bias, block.norm2.eps, dtype)
     width = mlp.norm.weight.shape[0]
     pad = -width % ALIGN
     gate, gate_bias = fold(mlp.fc1_g.weight, mlp.fc1_g.bias, block.norm2)
     value, value_bias = fold(mlp.fc1_x.weight, mlp.fc1_x.bias, block.norm2)
     weight = torch.cat((F.pad(gate, (0, 0, 0, pad)), F.pad(value, (0, 0, 0, pad))))
     bias = torch.cat((F.pad(gate_bias, (0, pad)), F.pad(value_bias, (0, pad))))
-    z = F.linear(n, weight.to(dtype), bias.to(dtype))
-    weight, bias = fold(mlp.fc2.weight, mlp.fc2.bias, mlp.norm)
-    return x, act_linear(z, F.pad(weight, (0, pad)).to(dtype), bias.to(dtype), "swiglu-norm", mlp.norm.eps, width)
+    z = F.linear(n, weight.to(dtype))
+    weight, last = fold(mlp.fc2.weight, mlp.fc2.bias, mlp.norm)
+    return x, act_linear(z, bias, F.pad(weight, (0, pad)).to(dtype), "swiglu-norm", mlp.norm.eps, width), last
 
 
 def embed_image(trunk, pixels, *, patches, **options):
     """`image_embeds` [B, D] and, where `patches` are wanted, `patch_embeds` [B, K, D]; float32, all of length 1."""
     dtype = options["dtype"]
     if is_fast(trunk):
-        x, delta = image_tokens(trunk, pixels, **options)
+        x, delta, bias = image_tokens(trunk, pixels, **options)
         if not patches:
             x, delta = x[:, :1], delta[:, :1]
-        _, n = add_norm(x, delta, trunk.norm.eps, dtype)
+        _, n = add_norm(x, delta, bias, trunk.norm.eps, dtype)
         weight, bias = fold(trunk.head.weight, trunk.head.bias, trunk.norm)
         out = F.linear(n, weight.to(dtype), bias.to(dtype))
     else:
@@ -133,8 +138,8 @@ def image_features(trunk, pixels, **options):
     """Tokens after the last norm, class token left out: [B, P, W], as masked image modelling wants them."""
     if not is_fast(trunk):
         return timm_tokens(trunk, pixels, **options)[:, 1:]
-    x, delta = image_tokens(trunk, pixels, **options)
-    _, n = add_norm(x, delta, trunk.norm.eps, options["dtype"])
+    x, delta, bias = image_tokens(trunk, pixels, **options)
+    _, n = add_norm(x, delta, bias, trunk.norm.eps, options["dtype"])
     return n[:, 1:].float() * trunk.norm.weight + trunk.norm.bias
 
 
@@ -146,23 +151,23 @@ def embed_text(text, ids, *, dtype, attention="sdpa"):
     # The row of the highest id, the end of the text, is all that is read, and no row looks at later ones:
     ends = ids.argmax(-1)
     x = text.token_embedding(ids) + text.positional_embedding[: ids.shape[1]]
-    delta = None
+    delta = bias = None
     for block in text.transformer.resblocks:
-        x, delta = text_block(block, x, delta, dtype, attention)
+        x, delta, bias = text_block(block, x, delta, bias, dtype, attention)
     rows = torch.arange(len(ids), device=ids.device)
-    _, n = add_norm(x[rows, ends], delta[rows, ends], text.ln_final.eps, dtype)
+    _, n = add_norm(x[rows, ends], delta[rows, ends], bias, text.ln_final.eps, dtype)
     weight, bias = fold(text.text_projection.T, None, text.ln_final)
     return F.normalize(F.linear(n, weight.to(dtype), bias.to(dtype)).float(), dim=-1)
 
 
-def text_block(block, x, delta, dtype, attention):
+def text_block(block, x, delta, bias, dtype, attention):
     attn, mlp = block.attn, block.mlp
-    x, n = add_norm(x, delta, block.ln_1.eps, dtype)
+    x, n = add_norm(x, delta, bias, block.ln_1.eps, dtype)
     weight, bias = fold(attn.in_proj_weight, attn.in_proj_bias, block.ln_1)
     q, k, v = F.linear(n, weight.to(dtype), bias.to(dtype)).unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
     seen = attend(q, k, v, attention, causal=True)
-    delta = F.linear(seen, attn.out_proj.weight.to(dtype), attn.out_proj.bias.to(dtype))
-    x, n = add_norm(x, delta, block.ln_2.eps, dtype)
+    delta = F.linear(seen, attn.out_proj.weight.to(dtype))
+    x, n = add_norm(x, delta, attn.out_proj.bias, block.ln_2.eps, dtype)
     weight, bias = fold(mlp.c_fc.weight, mlp.c_fc.bias, block.ln_2)
-    z = F.linear(n, weight.to(dtype), bias.to(dtype))
-    return x, act_linear(z, mlp.c_proj.weight.to(dtype), mlp.c_proj.bias.to(dtype), "gelu")
+    z = F.linear(n, weight.to(dtype))
+    return x, act_linear(z, bias, mlp.c_proj.weight.to(dtype), "gelu"), mlp.c_proj.bias
