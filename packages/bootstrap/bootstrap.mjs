@@ -23,6 +23,7 @@ const COMMANDS = {
   agent: () => node("edge-agent/src/main.ts"),
   test: () => node("test/run.ts"),
   check: () => node("test/check.ts"),
+  "bench:int8": () => node("test/bench/int8.ts"),
   setup: () => 0,
 };
 

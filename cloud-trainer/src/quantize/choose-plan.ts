@@ -41,12 +41,22 @@ type Quantized = Exclude<Scheme, "fp16">;
 type Request = { scheme: Quantized; weights: WeightForm; budget: SearchBudget; workDir: string; onTried: (tried: Tried) => void };
 
 const ALPHAS = [0, 0.5, 0.75];
+/** Share of the float file. */
+const CHEAP = 0.005;
 
 export async function choosePlan(job: TowerJob, request: Request): Promise<ChosenPlan> {
   const seen = await observeTower(job, request.workDir);
   const tried: Tried[] = [];
+  const always = cheapLastPlace(job, request);
   const make = (choice: PlanChoice, inFloat: readonly string[]) =>
-    makePlan({ ...choice, scheme: request.scheme, weights: request.weights, places: job.places, seen, inFloat: new Set(inFloat) });
+    makePlan({
+      ...choice,
+      scheme: request.scheme,
+      weights: request.weights,
+      places: job.places,
+      seen,
+      inFloat: new Set([...always, ...inFloat]),
+    });
   const attempt = async (choice: PlanChoice, inFloat: string[] = []) => {
     const fidelity = await withTower(job, request.workDir, job.draw({ plan: make(choice, inFloat) }), job.judge);
     const one = { ...choice, inFloat, fidelity };
@@ -83,11 +93,24 @@ export async function choosePlan(job: TowerJob, request: Request): Promise<Chose
   return {
     plan: make(best, best.inFloat),
     choice: { calibrator: best.calibrator, alpha: best.alpha },
-    inFloat: best.inFloat,
+    inFloat: [...always, ...best.inFloat],
     fidelity: best.fidelity,
     tried,
     localErrors,
   };
+}
+
+/** What the last product loses, nothing behind it can even out; in a large model it is next to nothing of the file. */
+function cheapLastPlace({ places, draw }: TowerJob, { scheme, weights }: Request): string[] {
+  const last = (places.at(-1) as PlaceName).name;
+  const plan = (names: readonly string[]): QuantPlan => ({
+    scheme,
+    weights,
+    places: new Map(names.map((name) => [name, { smooth: null, scale: 1, zero: 0 }])),
+    embeddings: true,
+  });
+  const saved = draw({ plan: plan([]) }).weightBytes - draw({ plan: plan([last]) }).weightBytes;
+  return saved / draw({}).weightBytes < CHEAP ? [last] : [];
 }
 
 /** Writes a graph, opens it, works with it, and leaves nothing behind. */

@@ -7,8 +7,6 @@ import { type Builder, constants } from "./feed.ts";
 import type { Graph, Value } from "./graph.ts";
 import type { Take } from "./weights.ts";
 
-export type Flavour = "portable" | "ort";
-
 export function norm(graph: Graph, take: Take, name: string, x: Value, eps: number): Value {
   const [scale, bias] = [take(`${name}.weight`), take(`${name}.bias`)];
   const inputs = [x, graph.weight(scale, [scale.length]), graph.weight(bias, [bias.length])];

@@ -5,9 +5,9 @@
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { vocabularySize } from "@kenpin/clip";
-import { attend, exactGelu, type Flavour } from "./blocks.ts";
+import { attend, exactGelu } from "./blocks.ts";
 import { type Builder, constants, feed, isEightBit, products, table, toFloat } from "./feed.ts";
-import { Graph, type Value } from "./graph.ts";
+import { type Flavour, Graph, type Value } from "./graph.ts";
 import { halfWeight } from "./half.ts";
 import type { Model } from "./model.ts";
 import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";

@@ -7,9 +7,9 @@
  * Without patch outputs the last block computes the class token's row alone.
  */
 import type { ModelConfig } from "@kenpin/clip";
-import { attend, exactGelu, type Flavour, norm, silu } from "./blocks.ts";
+import { attend, exactGelu, norm, silu } from "./blocks.ts";
 import { type Builder, constants, feed, isEightBit, products, table, toFloat } from "./feed.ts";
-import { Graph, type Value } from "./graph.ts";
+import { type Flavour, Graph, type Value } from "./graph.ts";
 import { halfNumbers } from "./half.ts";
 import type { Model } from "./model.ts";
 import type { PlaceName, QuantPlan, Taps } from "./quant-plan.ts";

@@ -6,8 +6,7 @@
  * codes lie around 0. Where the residual stream has no mean (its writers are centred, which later norms cannot see), the
  * norm is a root mean square: x̂ = x / √(mean(x²) + ε) is LayerNorm's own value then.
  */
-import type { Flavour } from "./blocks.ts";
-import type { Graph, Value } from "./graph.ts";
+import type { Flavour, Graph, Value } from "./graph.ts";
 import { halfNumbers, halfWeight } from "./half.ts";
 import type { PlacePlan, QuantPlan, Taps } from "./quant-plan.ts";
 import { type Columns, floatKernel, movedBias, roundedKernel, roundedRows, smoothedScale } from "./rounded.ts";

@@ -15,6 +15,8 @@ const ATTRIBUTE = { float: 1, int: 2, ints: 7 } as const;
 const RUNTIME_DOMAIN = "com.microsoft";
 
 export type Value = string;
+/** Standard operators only, or ONNX Runtime's fused ones (com.microsoft) as well. */
+export type Flavour = "portable" | "ort";
 export type Opset = keyof typeof IR_VERSIONS;
 export type NumberType = keyof typeof TYPES;
 type Attributes = Record<string, number | number[] | { float: number }>;

@@ -1,6 +1,6 @@
-export type { Flavour } from "./blocks.ts";
 export { textGraph, textModel, textPlaces } from "./clip-text.ts";
 export { visionGraph, visionModel, visionPlaces } from "./eva-vision.ts";
+export type { Flavour } from "./graph.ts";
 export type { Model, ModelBytes, ReadPrepared, ReadTensor } from "./model.ts";
 export { nearestGraph } from "./nearest.ts";
 export { productProbe } from "./probe.ts";

@@ -9,7 +9,7 @@ import { bytesOf, type Made, type Weight } from "./weights.ts";
 export type Columns = { from: number; to: number };
 export type KernelOptions = { kernel: Weight; width: number; columns: Columns; centred: boolean; smooth: PlacePlan["smooth"] };
 
-export function limitOf({ bits }: WeightForm): number {
+function limitOf({ bits }: WeightForm): number {
   return 2 ** (bits - 1) - 1;
 }
 
