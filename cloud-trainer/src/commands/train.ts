@@ -20,6 +20,8 @@ const Options = z.strictObject({
   plan: z.boolean().default(false),
   yes: z.boolean().default(false),
   json: z.boolean().default(false),
+  engine: z.enum(["tfjs", "torch"]).optional(),
+  gpus: z.coerce.number().pipe(z.int().min(1).max(1024)).optional(),
 });
 /** What the training process prints, a line each. */
 const Line = z.union([RunProgress, z.strictObject({ note: z.string() }), z.strictObject({ gflopsPerSecond: z.number() })]);
@@ -34,19 +36,24 @@ export function trainCommand(): Command {
     .description("train a model as a recipe says: pretrain, train, tune, distill; goes on where it was stopped")
     .argument("<recipe>", "YAML file; ready ones lie in cloud-trainer/recipes")
     .option("--out <dir>", "run folder: metrics, checkpoints, model/")
+    .option("--engine <name>", "tfjs or torch, whatever the recipe says")
+    .option("--gpus <n>", "engine torch: so many GPUs of this machine")
     .option("--plan", "say what it will take, and stop")
     .option("--yes", `do not ask before a run of more than ${LONG_SECONDS / 60} minutes`)
     .option("--json", "print the plan, progress and result as JSON, a line each")
     .action(async (file: string, given: unknown) => {
-      const { out, plan: planOnly, yes, json } = parseAtDoor(Options, given, "kenpin train");
-      const recipe = await readRecipe(file);
+      const { out, plan: planOnly, yes, json, engine, gpus } = parseAtDoor(Options, given, "kenpin train");
+      const read = await readRecipe(file);
+      const recipe = { ...read, engine: engine ?? read.engine };
+      if (gpus !== undefined && recipe.engine !== "torch")
+        throw new KenpinError("invalid-input", "--gpus is for the engine torch; say --engine torch, or engine: torch in the recipe");
       const plan = await makePlan(recipe);
       if (json) print({ plan });
       else say(describe(plan));
       if (planOnly) return;
       if (out === undefined) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
       if (!yes) await agree(plan);
-      await train(recipe, resolve(out), json);
+      await train(recipe, resolve(out), { json, gpus });
     });
 }
 
@@ -55,8 +62,9 @@ export function trainProcessCommand(): Command {
   return new Command("train-process")
     .description("(started by kenpin train) trains what a run folder's recipe.json says")
     .option("--run <dir>", "run folder")
+    .option("--gpus <n>", "GPUs, for the engine torch", Number)
     .option("--measure", "print this machine's rate of float32 products, and stop")
-    .action(async ({ run, measure }: { run?: string; measure?: boolean }) => {
+    .action(async ({ run, gpus, measure }: { run?: string; gpus?: number; measure?: boolean }) => {
       if (measure) {
         const { measureProducts } = await import("../train/engines/tfjs/measure.ts");
         return print({ gflopsPerSecond: await measureProducts() });
@@ -66,7 +74,7 @@ export function trainProcessCommand(): Command {
       const recipe = await readJsonFile(Recipe, join(dir, "recipe.json"));
       const stop = new AbortController();
       process.once("SIGTERM", () => stop.abort(new KenpinError("stopped", "the run was stopped; start it again to go on")));
-      await runRecipe({ recipe, dir, tell: print, note: (note) => print({ note }), signal: stop.signal });
+      await runRecipe({ recipe, dir, tell: print, note: (note) => print({ note }), signal: stop.signal, ...(gpus && { gpus }) });
     });
 }
 
@@ -98,14 +106,14 @@ async function agree({ seconds }: Plan): Promise<void> {
   if (!/^y(es)?$/i.test(answer.trim())) throw new KenpinError("not-agreed", "the run was not started");
 }
 
-async function train(recipe: Recipe, dir: string, json: boolean): Promise<void> {
+async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolean; gpus: number | undefined }): Promise<void> {
   const { claimRun } = await import("../recipe/run-claim.ts");
   await claimRun(dir, recipe);
   const release = await lock(dir);
   const show = json ? print : createScreen();
   const child = startTrainer(
     ownCommand(),
-    ["train-process", "--run", dir],
+    ["train-process", "--run", dir, ...(gpus ? ["--gpus", String(gpus)] : [])],
     (text) => {
       const line = Line.safeParse(parseJson(text));
       if (line.success) show(line.data);

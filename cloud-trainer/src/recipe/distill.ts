@@ -7,7 +7,7 @@ import { createStudent, studentConfig } from "../distill/student.ts";
 import { storedTeacherEmbeds, type TeacherEmbeds } from "../distill/teacher-embeds.ts";
 import { type DistillSet, distillBatches, distillSet } from "../samples/distill-set.ts";
 import { imageGflops } from "../train/cost.ts";
-import { createTeacher, trainDistill } from "../train/engines/tfjs/distill.ts";
+import { createTeacher } from "../train/engines/tfjs/distill.ts";
 import { drawTensors } from "../train/engines/tfjs/weights.ts";
 import { readWeightsFolder } from "../weights-folder.ts";
 import { counting, type Model, type RunStage, resultOf, type StageContext } from "./stage-context.ts";
@@ -16,7 +16,7 @@ import { counting, type Model, type RunStage, resultOf, type StageContext } from
 const CHUNK = 32;
 
 export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, context) => {
-  const { recipe, data, words, setup } = context;
+  const { recipe, engine, data, words, setup } = context;
   if (data.frames.length + data.surfaces.length === 0) {
     throw new KenpinError("no-pictures", "the stage distill needs pictures: name a set, or generated surfaces, under data");
   }
@@ -29,13 +29,17 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
     defects: stage.syntheticDefects,
   };
   const set = distillSet(source, { views: stage.views, seed: recipe.seed });
-  const { embeds, good, bad } = await teach(teacher, set, words, context);
-  const outcome = await trainDistill({
+  const nothing = new Float32Array();
+  const { embeds, good, bad } = engine.storesTeacher
+    ? await teach(teacher, set, words, context)
+    : { embeds: null, good: nothing, bad: nothing };
+  const outcome = await engine.trainDistill({
     ...setup,
     config,
     tensors,
     terms: stage.terms,
-    words: { good, bad },
+    teacher,
+    words: { good, bad, texts: words },
     batchAt: distillBatches(set, embeds, { config, size: stage.batch, seed: recipe.seed }),
   });
   const student = { ...teacher, config, tokenLayers: tokenLayersOf(teacher, config) };

@@ -2,17 +2,16 @@
 import { KenpinError, type StageOf } from "@kenpin/schema";
 import { maskedBatches, targetLength } from "../samples/masked-batch.ts";
 import { imageGflops } from "../train/cost.ts";
-import { trainMasked } from "../train/engines/tfjs/masked-modelling.ts";
 import { readWeightsFolder } from "../weights-folder.ts";
 import { type Model, type RunStage, resultOf } from "./stage-context.ts";
 
-export const pretrain: RunStage<StageOf<"pretrain">> = async (model, stage, { recipe, data, setup }) => {
+export const pretrain: RunStage<StageOf<"pretrain">> = async (model, stage, { recipe, engine, data, setup }) => {
   const { config } = model;
   const pixels = stage.target === "clip" ? null : stage.target;
   const teacher = pixels ? null : stage.teacher ? await readWeightsFolder(stage.teacher) : model;
   if (teacher) refuseOtherPatches(model, teacher);
   const source = { config, frames: data.frames.map(({ image }) => image), surfaces: data.surfaces, turn: stage.augmentation.turn };
-  const outcome = await trainMasked({
+  const outcome = await engine.trainMasked({
     ...setup,
     target: teacher ?? { length: targetLength(config, pixels as "hog" | "pixels") },
     batchAt: maskedBatches(source, { size: stage.batch, ratio: stage.maskRatio, target: pixels, seed: recipe.seed }),

@@ -17,6 +17,7 @@ import { z } from "zod";
 import { startScoringFile } from "../import/start-scoring.ts";
 import { readJsonFile } from "../json-file.ts";
 import { BASE_WORDS } from "../samples/words.ts";
+import { createEngine } from "../train/engines/engine.ts";
 import { drawTensors } from "../train/engines/tfjs/weights.ts";
 import { openRunFolder } from "../train/run-folder.ts";
 import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-folder.ts";
@@ -46,6 +47,8 @@ export type StageDone = z.infer<typeof StageDone>;
 export type RecipeRun = {
   recipe: Recipe;
   dir: string;
+  /** For the engine torch: so many GPUs, each with a process of its own; without it all there are. */
+  gpus?: number;
   /** Frames of a site that no set holds: the hub's labelled samples. */
   siteFrames?: { frames: Frame[]; lineage: StageDone["data"] };
   tell: (progress: RunProgress) => void;
@@ -58,6 +61,7 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
   await claimRun(dir, recipe);
   await describeMachine(dir);
   const readData = createDataReader({ note: run.note, say: (stage, done, of) => run.tell(counting(stage, done, of)) });
+  const engine = await createEngine(recipe, run.gpus ?? null);
   let model = await startOf(recipe);
   const stages: { done: StageDone; modelDir: string }[] = [];
   for (const [i, stage] of recipe.stages.entries()) {
@@ -68,7 +72,7 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
       const data = await readData(stage.data, model.config);
       const site = run.siteFrames;
       const seen = site ? { ...data, frames: [...data.frames, ...site.frames], lineage: [...data.lineage, ...site.lineage] } : data;
-      const result = await runStage(model, stage, { ...run, dir: stageDir, data: seen });
+      const result = await runStage(model, stage, { ...run, engine, dir: stageDir, data: seen });
       done = doneOf(stage, result, seen.lineage);
       await writeWeightsFolder(modelDir, withCard(result.model, recipe, done));
       await writeWhole(join(stageDir, "done.json"), done);
@@ -101,12 +105,13 @@ async function finished(stageDir: string): Promise<StageDone | null> {
   return there && readJsonFile(StageDone, file);
 }
 
-async function runStage(model: Model, stage: Stage, parts: RecipeRun & Pick<StageContext, "dir" | "data">): Promise<StageResult> {
-  const { recipe, dir, data, tell, note, signal } = parts;
+async function runStage(model: Model, stage: Stage, parts: RecipeRun & Pick<StageContext, "engine" | "dir" | "data">): Promise<StageResult> {
+  const { recipe, engine, dir, data, tell, note, signal } = parts;
   const folder = await openRunFolder(dir);
   try {
     const context: StageContext = {
       recipe,
+      engine,
       dir,
       data,
       tell,

@@ -1,5 +1,6 @@
 /** What a stage of a recipe is handed beside the model, and what it answers with. */
 import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
+import type { Engine } from "../train/engines/engine.ts";
 import type { StageOutcome, StageSetup } from "../train/engines/tfjs/stage.ts";
 import type { WeightsFolder } from "../weights-folder.ts";
 import type { StageData } from "./data.ts";
@@ -7,6 +8,7 @@ import type { StageData } from "./data.ts";
 export type Model = Omit<WeightsFolder, "sha256">;
 export type StageContext = {
   recipe: Recipe;
+  engine: Engine;
   /** Where the stage keeps metrics and checkpoints. */
   dir: string;
   data: StageData;

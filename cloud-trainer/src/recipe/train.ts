@@ -5,10 +5,9 @@ import { randomAt } from "@kenpin/stats";
 import { augmentedPixels } from "../samples/augment.ts";
 import { captionedBatches, captionedSetSource, surfaceSource } from "../samples/captioned-batch.ts";
 import { imageGflops, textGflops } from "../train/cost.ts";
-import { trainContrastive } from "../train/engines/tfjs/contrastive.ts";
 import { type RunStage, resultOf } from "./stage-context.ts";
 
-export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, data, words, setup }) => {
+export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, engine, data, words, setup }) => {
   const { config } = model;
   const { loss, patchLoss, microBatch, patchDropout: dropout, augmentation } = stage;
   const captioned = data.frames.filter(({ captions }) => captions.length > 0);
@@ -23,7 +22,7 @@ export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, 
     ...(data.surfaces.length > 0 ? [surfaceSource(data.surfaces, config, recipe.seed)] : []),
     ...(pictures.length > 0 ? [captionedSetSource(pictures, config, recipe.seed + 1)] : []),
   ];
-  const outcome = await trainContrastive({
+  const outcome = await engine.trainContrastive({
     ...setup,
     tokenizer: createTokenizer(config.text),
     words,

@@ -4,21 +4,20 @@ import type { StageOf } from "@kenpin/schema";
 import { surfacePool } from "../samples/batch.ts";
 import { tuneBatches } from "../samples/tune-batch.ts";
 import { imageGflops } from "../train/cost.ts";
-import { trainTune } from "../train/engines/tfjs/tune.ts";
 import { preprocessOf } from "../weights-folder.ts";
 import { counting, type RunStage, resultOf } from "./stage-context.ts";
 
 /** Labels have taught the words what this site calls bad; the references still have a say. */
 const TUNED_BANK_WEIGHT = 0.25;
 
-export const tune: RunStage<StageOf<"tune">> = async (model, stage, { recipe, data, words, setup, tell }) => {
+export const tune: RunStage<StageOf<"tune">> = async (model, stage, { recipe, engine, data, words, setup, tell }) => {
   const { config, scoring, thresholds } = model;
   const { sizes, noiseTolerance, replaySurfaces } = stage;
   const frames = data.frames.flatMap(({ image, label }) => (label ? [{ image, label }] : []));
   const replay = surfacePool(recipe.seed, config.image.size, replaySurfaces, (done) =>
     tell(counting("making surfaces to replay", done, replaySurfaces)),
   );
-  const outcome = await trainTune({
+  const outcome = await engine.trainTune({
     ...setup,
     tokenizer: createTokenizer(config.text),
     words,

@@ -51,16 +51,18 @@ export function distillSet(source: ViewSource, { views, seed }: { views: number;
 }
 
 /** The teacher's rows for every view: [V, D], [V·P, D], and for every caption [T, D]. */
+const NOTHING: Embeds = { dim: 0, imageEmbeds: new Float32Array(), patchEmbeds: new Float32Array(), textEmbeds: new Float32Array() };
 type Embeds = { dim: number; imageEmbeds: Float32Array; patchEmbeds: Float32Array; textEmbeds: Float32Array };
 
+/** Without stored embeddings the teacher's rows are empty: it looks at each batch itself. */
 export function distillBatches(
   set: DistillSet,
-  embeds: Embeds,
+  embeds: Embeds | null,
   { config, size, seed }: { config: ModelConfig; size: number; seed: number },
 ) {
   const viewAt = shuffledEpochs(set.count, seed);
   const patches = (config.image.size / config.image.patch) ** 2;
-  const { dim } = embeds;
+  const { dim, imageEmbeds, patchEmbeds, textEmbeds } = embeds ?? NOTHING;
   return (draw: number) => {
     const views = Array.from({ length: size }, (_, i) => viewAt(draw * size + i));
     const columns = [...new Set(views.map(set.captionAt))].filter((column) => column >= 0);
@@ -72,9 +74,10 @@ export function distillBatches(
     return {
       size,
       pixelValues: set.pixelValues(views),
-      imageEmbeds: rowsOf(embeds.imageEmbeds, views, dim),
-      patchEmbeds: rowsOf(embeds.patchEmbeds, views, patches * dim),
-      captionEmbeds: rowsOf(embeds.textEmbeds, columns, dim),
+      imageEmbeds: rowsOf(imageEmbeds, views, dim),
+      patchEmbeds: rowsOf(patchEmbeds, views, patches * dim),
+      captionEmbeds: rowsOf(textEmbeds, columns, dim),
+      captions: columns.map((column) => set.captions[column] as string),
       positive: table((view, column) => set.captionAt(view) === column),
       blocked: table((view, column) => unsaid(view) || (set.captionAt(view) !== column && set.isTrue(view, column))),
     };

@@ -174,7 +174,15 @@ export const Recipe = z.strictObject({
   name: z.string().min(1).max(100),
   /** Of the weights that come out, for the record of licences. */
   licence: z.string().min(1).max(200).default("as the data it was trained on"),
-  engine: z.enum(["tfjs"]).default("tfjs"),
+  /** `tfjs` trains on this machine's processor; `torch` in Python, on GPUs where there are any (kenpin engine install torch). */
+  engine: z.enum(["tfjs", "torch"]).default("tfjs"),
+  torch: z
+    .strictObject({
+      /** Of products and activations; sums, norms, weights and moments are float32 in either case. */
+      precision: z.enum(["bf16", "float32"]).default("bf16"),
+      compile: z.boolean().default(true).describe("on a GPU: compiled kernels, which take a minute to begin"),
+    })
+    .prefault({}),
   seed: Seed.default(1),
   /** Name of a model configuration to draw afresh, or a weights' folder to go on from. */
   start: z

@@ -1,0 +1,66 @@
+/**
+ * A stage of a recipe on PyTorch: the same setup that the engine tfjs takes, as a job for the Python side and batches in files.
+ * In: weights, the stage of the recipe, batches by draw. Out: the weights it ends with, in the same run folder's layout.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { bytesSource, encodeSafetensors, type ModelConfig, readAllTensors, type Tensor } from "@kenpin/clip";
+import { KenpinError } from "@kenpin/schema";
+import { z } from "zod";
+import { readJsonFile } from "../../../json-file.ts";
+import type { StageOutcome, StageSetup } from "../tfjs/stage.ts";
+import { type Draw, feedDir, runInPython } from "./process.ts";
+import { interpreter, lookAtPython, needGpus } from "./python.ts";
+
+/** How the stages run: on so many GPUs, or, where there is none, in so many processes on the processor. */
+export type TorchOptions = { gpus: number | null; processes?: number; precision: "bf16" | "float32"; compile: boolean };
+
+const Figures = z.strictObject({
+  steps: z.int(),
+  samplesSeen: z.int(),
+  seconds: z.number(),
+  skipped: z.int(),
+  rollbacks: z.int(),
+  resumedAt: z.int().nullable(),
+});
+
+type StageJob = { stage: string; setup: StageSetup; own?: ReadonlyMap<string, Tensor>; parts: Record<string, unknown>; draw: Draw };
+
+export async function runTorchStage(options: TorchOptions, { stage, setup, own, parts, draw }: StageJob): Promise<StageOutcome> {
+  const { folder, config, tensors, recipe, seed, signal, onStep, onEvent } = setup;
+  if (!folder) throw new KenpinError("invalid-input", "the engine torch needs a run folder");
+  const python = interpreter();
+  const found = await lookAtPython(python);
+  if (options.gpus !== null) needGpus(options.gpus, found);
+  const onGpu = found.gpus > 0 && options.processes === undefined;
+  const weights = await writeWeights(join(folder.dir, "start.safetensors"), new Map([...tensors, ...(own ?? [])]), config);
+  const job = {
+    stage,
+    config,
+    weights,
+    folder: folder.dir,
+    recipe,
+    seed,
+    data: { batches: feedDir(folder.dir), fed: true },
+    precision: options.precision,
+    compile: options.compile && onGpu,
+    device: onGpu ? null : "cpu",
+    ...parts,
+  };
+  await writeFile(join(folder.dir, "job.json"), JSON.stringify(job));
+  const ranks = options.processes ?? options.gpus ?? Math.max(1, found.gpus);
+  const began = await runInPython({ python, dir: folder.dir, ranks, draw, onStep, onEvent, ...(signal && { signal }) });
+  const all = await readAllTensors(bytesSource(await readFile(join(folder.dir, "out", "model.safetensors"))));
+  return {
+    tensors: new Map([...tensors.keys()].map((name) => [name, all.get(name) as Tensor])),
+    extra: new Map([...all].filter(([name]) => !tensors.has(name))),
+    figures: await readJsonFile(Figures, join(folder.dir, "out", "figures.json")),
+    backend: `torch ${began.torch} on ${began.device}, ${ranks === 1 ? "one process" : `${ranks} processes`}`,
+  };
+}
+
+/** One file, by open_clip's names: what a stage starts from, or a teacher. */
+export async function writeWeights(file: string, tensors: ReadonlyMap<string, Tensor>, config: ModelConfig): Promise<string> {
+  await writeFile(file, encodeSafetensors(tensors, { model: config.name }));
+  return file;
+}
