@@ -1,7 +1,5 @@
 /** `kenpin quantize`: a model folder in 8 bits or half precision, with a report of what that cost; see ../quantize. */
-import type { RgbImage } from "@kenpin/clip";
-import { parseAtDoor, type Preprocess } from "@kenpin/schema";
-import { createRandom } from "@kenpin/stats";
+import { parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 
@@ -18,7 +16,6 @@ const Options = z.strictObject({
   json: z.boolean().default(false),
 });
 const FORMS = { "8": { type: "int8", bits: 8 }, "7": { type: "int8", bits: 7 }, u8: { type: "uint8", bits: 8 }, device: "device" } as const;
-const SEED = 8;
 
 export function quantizeCommand(): Command {
   return new Command("quantize")
@@ -37,50 +34,26 @@ export function quantizeCommand(): Command {
     .action(async (folder: string, given: unknown) => {
       const options = parseAtDoor(Options, given, "kenpin quantize");
       const { scheme, calibration = null, out, json, weights, images, target, sizeRatio, search, judged } = options;
-      const { quantizeModel } = await import("../quantize/quantize-model.ts");
-      const { BASE_WORDS } = await import("../samples/words.ts");
+      const [{ quantizeModel }, { judgingInputs }] = await Promise.all([
+        import("../quantize/quantize-model.ts"),
+        import("../judging-inputs.ts"),
+      ]);
       const report = await quantizeModel({
         model: folder,
         out,
         scheme,
+        towers: ["vision", "text"],
         calibration,
         weights: FORMS[weights],
         images,
         budget: { evaluations: search, target, sizeRatio },
-        words: BASE_WORDS,
-        texts: await captions(),
-        drawJudged: (preprocess) => drawJudged(preprocess, judged),
+        ...judgingInputs(judged),
         onProgress: (line) => process.stderr.write(`${line}\n`),
       });
+      for (const line of report.shortfalls) process.stderr.write(`warning: ${line}\n`);
       if (json) process.stdout.write(`${JSON.stringify(report)}\n`);
       else process.stdout.write(`${await summary(out, report)}\n`);
     });
-}
-
-/** Generated surfaces of one tile, half of them with a defect, with its mask. */
-async function drawJudged(preprocess: Preprocess, count: number) {
-  const [{ drawSurface }, { tileFrame }] = await Promise.all([import("../samples/generate.ts"), import("@kenpin/clip")]);
-  const random = createRandom(SEED);
-  const side = preprocess.tilePx;
-  const judged = [];
-  for (let i = 0; i < count; i++) {
-    const { planes, mask, defect } = drawSurface(random, side, { bad: i % 2 === 1 });
-    const data = new Uint8Array(side * side * 3);
-    for (const [c, plane] of planes.rgb.entries()) for (const [at, value] of plane.entries()) data[at * 3 + c] = Math.round(value * 255);
-    const image: RgbImage = { width: side, height: side, data };
-    judged.push({ pixels: (await tileFrame(image, preprocess)).pixelValues, mask, bad: defect !== null });
-  }
-  return judged;
-}
-
-async function captions(): Promise<string[]> {
-  const [{ captionOf, surfaceStream }, { BASE_WORDS }] = await Promise.all([
-    import("../samples/generate.ts"),
-    import("../samples/words.ts"),
-  ]);
-  const random = createRandom(SEED);
-  const next = surfaceStream(SEED, 32);
-  return [...BASE_WORDS.good, ...BASE_WORDS.bad, ...Array.from({ length: 24 }, () => captionOf(next(), random).text)];
 }
 
 async function summary(
@@ -90,8 +63,8 @@ async function summary(
   const { auroc, cosine, ms, bytes, inFloat } = vision;
   const points = ({ before, after }: { before: number; after: number }) => `${before.toFixed(4)} → ${after.toFixed(4)}`;
   return [
-    `${out}: ${scheme}, image tower ${(bytes.ratio * 100).toFixed(1)} % of its float size, text tower ${(text.bytes.ratio * 100).toFixed(1)} %`,
-    `cosine to float: pictures ${cosine.imageMean.toFixed(5)}, patches ${cosine.patchMean?.toFixed(5) ?? "none"}, texts ${text.cosine.mean.toFixed(5)}`,
+    `${out}: ${scheme}, image tower ${(bytes.ratio * 100).toFixed(1)} % of its float size, text tower ${((text?.bytes.ratio ?? 1) * 100).toFixed(1)} %`,
+    `cosine to float: pictures ${cosine.imageMean.toFixed(5)}, patches ${cosine.patchMean?.toFixed(5) ?? "none"}, texts ${text?.cosine.mean.toFixed(5) ?? "none"}`,
     `AUROC on ${auroc.pictures} generated pictures: image ${points(auroc.image)}, pixel ${auroc.pixel ? points(auroc.pixel) : "none"}`,
     `one tile: ${ms.before.toFixed(1)} → ${ms.after.toFixed(1)} ms; ${inFloat.length} places kept in float`,
   ].join("\n");

@@ -12,6 +12,7 @@ import { KenpinError, type Preprocess, PromptSet } from "@kenpin/schema";
 import { type CalibrationSet, readCalibration } from "./calibration-pictures.ts";
 import { type ChosenPlan, choosePlan, type SearchBudget, type TowerJob, withTower } from "./choose-plan.ts";
 import { answersOf, cosinesOf, fidelityOf, type Judged, rankAgreement, rankingOf } from "./fidelity.ts";
+import { shortfallsOf } from "./gate.ts";
 import { halfPlan } from "./make-plan.ts";
 import { layerErrors, latencies, textAnswers, textCosine } from "./measure.ts";
 import type { QuantizationReport, TowerReport } from "./report.ts";
@@ -21,6 +22,8 @@ export type QuantizeOptions = {
   model: string;
   out: string;
   scheme: Scheme;
+  /** The image tower always; a bundle needs no other. */
+  towers: readonly Tower[];
   /** Folder of pictures; only fp16 does without. */
   calibration: string | null;
   /** "device": as this machine's own products need it. */
@@ -73,7 +76,7 @@ async function quantizeInto(dir: string, source: Source, options: QuantizeOption
   for (const warning of calibration.warnings) onProgress(`warning: ${warning}`);
   const tiles = calibration.tiles.length > 0 ? calibration.tiles : judged.map(({ pixels }) => pixels);
   const vision = await quantizeVision({ dir, workDir, source, options, weights, tiles, judged });
-  const text = await quantizeText({ dir, workDir, source, options, weights });
+  const text = options.towers.includes("text") ? await quantizeText({ dir, workDir, source, options, weights }) : null;
   for (const name of CARRIED) await copyFile(join(source.dir, name), join(dir, name)).catch(ignoreMissing);
   const report: QuantizationReport = {
     format: 1,
@@ -83,6 +86,7 @@ async function quantizeInto(dir: string, source: Source, options: QuantizeOption
     budget: options.budget,
     vision,
     text,
+    shortfalls: shortfallsOf({ vision, text }),
   };
   await writeFile(join(dir, "quantization.json"), `${JSON.stringify(report, null, 2)}\n`);
   return report;
@@ -168,7 +172,7 @@ async function quantizeText({
   source,
   options,
   weights,
-}: Omit<VisionWork, "tiles" | "judged">): Promise<QuantizationReport["text"]> {
+}: Omit<VisionWork, "tiles" | "judged">): Promise<NonNullable<QuantizationReport["text"]>> {
   const { config } = source;
   const flavour = flavourOf(options.scheme);
   const ids = options.texts.map((text) => asIds(config, [text]));

@@ -37,5 +37,8 @@ export type QuantizationReport = {
     auroc: { pictures: number; image: BeforeAfter; pixel: BeforeAfter | null };
     layers: LayerError[];
   };
-  text: TowerReport & { cosine: { mean: number; least: number } };
+  /** Null where the text tower was not asked for: a bundle carries its words' embeddings, not the tower. */
+  text: (TowerReport & { cosine: { mean: number; least: number } }) | null;
+  /** What keeps this model from taking the float one's place, see gate.ts; empty when nothing does. */
+  shortfalls: string[];
 };

@@ -1,0 +1,39 @@
+/**
+ * What a model in fewer bits is judged by where no labelled picture is at hand: the base words, captions, and generated
+ * surfaces of one tile, half of them with a defect, with its mask. The same every time.
+ */
+import { tileFrame } from "@kenpin/clip";
+import type { Preprocess } from "@kenpin/schema";
+import { createRandom } from "@kenpin/stats";
+import type { Judged } from "./quantize/fidelity.ts";
+import { captionOf, drawSurface, surfaceStream } from "./samples/generate.ts";
+import { BASE_WORDS } from "./samples/words.ts";
+
+const SEED = 8;
+const CAPTIONS = 24;
+/** A caption needs a surface, not its pixels. */
+const CAPTION_SIDE = 32;
+
+export function judgingInputs(pictures: number) {
+  return { words: BASE_WORDS, texts: captions(), drawJudged: (preprocess: Preprocess) => drawJudged(preprocess, pictures) };
+}
+
+async function drawJudged(preprocess: Preprocess, count: number): Promise<Judged[]> {
+  const random = createRandom(SEED);
+  const side = preprocess.tilePx;
+  const judged: Judged[] = [];
+  for (let i = 0; i < count; i++) {
+    const { planes, mask, defect } = drawSurface(random, side, { bad: i % 2 === 1 });
+    const data = new Uint8Array(side * side * 3);
+    for (const [c, plane] of planes.rgb.entries()) for (const [at, value] of plane.entries()) data[at * 3 + c] = Math.round(value * 255);
+    const { pixelValues } = await tileFrame({ width: side, height: side, data }, preprocess);
+    judged.push({ pixels: pixelValues, mask, bad: defect !== null });
+  }
+  return judged;
+}
+
+function captions(): string[] {
+  const random = createRandom(SEED);
+  const next = surfaceStream(SEED, CAPTION_SIDE);
+  return [...BASE_WORDS.good, ...BASE_WORDS.bad, ...Array.from({ length: CAPTIONS }, () => captionOf(next(), random).text)];
+}
