@@ -4,6 +4,13 @@ import pathlib
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+
+from .job import Refused
+
+#: A patch touched by less than this share of a defect is good; by more than the second, defective; between, unsure.
+UNTOUCHED, TOUCHED = 0.02, 0.25
+TOUCHED_WEIGHT = 4.0
 
 
 class Surfaces:
@@ -63,6 +70,50 @@ class Surfaces:
         masks = torch.cat([pair[1] for pair in turned]).float() / 255
         choice = torch.randint(self.captions.shape[1], (len(rows), 1), device=rows.device, generator=generator)
         return (pictures - mean) / std, masks, self.captions[rows].gather(1, choice)[:, 0]
+
+
+class SurfacePool:
+    """Batches of generated surfaces for `train` and `distill`: pictures, distinct captions and which pairs are true."""
+
+    def __init__(self, folders, job, ranks):
+        if job.stage not in ("train", "distill"):
+            raise Refused(f"generated surfaces as shards serve train and distill; the stage {job.stage} takes ready batches")
+        missing = [folder for folder in folders if not (pathlib.Path(folder) / "index.json").is_file()]
+        if missing:
+            raise Refused(f"{missing[0]} holds no index.json; write the shard with kenpin generate")
+        self.job, self.ranks, self.surfaces = job, ranks, Surfaces(folders, ranks.device)
+        self.size = min(job.recipe["batch"], len(self.surfaces))
+        channels = lambda name: torch.tensor(job.config["preprocess"][name], device=ranks.device).view(3, 1, 1)  # noqa: E731
+        self.mean, self.std = channels("mean"), channels("std")
+
+    def read(self, draw, progress):
+        device = self.ranks.device
+        epoch, place = divmod(draw * self.size, len(self.surfaces) - len(self.surfaces) % self.size)
+        order = torch.randperm(len(self.surfaces), generator=torch.Generator().manual_seed(self.job.seed * 1_000_003 + epoch))
+        rows = order[place : place + self.size].to(device)
+        generator = torch.Generator(device).manual_seed(self.job.seed * 1_000_003 + draw)
+        pixels, masks, captions = self.surfaces.batch(rows, generator, self.mean, self.std)
+        distinct, own = captions.unique(return_inverse=True)
+        positive = F.one_hot(own, len(distinct)).float()
+        true = self.surfaces.truths(rows)[:, distinct].float()
+        start, end = self.ranks.range(self.size)
+        batch = {
+            "size": self.size,
+            "pixel_values": pixels[start:end],
+            "ids": self.surfaces.ids[distinct],
+            "positive": positive,
+            "blocked": true * (1 - positive),
+        }
+        if self.job.stage == "train":
+            targets, weights = self._patches(masks)
+            batch |= {"patch_targets": targets[start:end], "patch_weights": weights[start:end], "patch_weight_sum": weights.sum()}
+        return batch
+
+    def _patches(self, masks):
+        """Of each patch, whether it is defective, and its weight: one hardly touched teaches nothing sure, touched ones are rare."""
+        share = F.avg_pool2d(masks[:, None], self.job.config["image"]["patch"]).flatten(1)
+        touched = (share > TOUCHED).float()
+        return touched, torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
 
 
 def turn(pictures, masks, kind):
