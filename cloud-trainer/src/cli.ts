@@ -6,10 +6,12 @@ import { Command } from "commander";
 import { baselineCommand } from "./commands/baseline.ts";
 import { dataCommand } from "./commands/data.ts";
 import { embedCommand } from "./commands/embed.ts";
+import { engineCommand } from "./commands/engine.ts";
 import { exportCommand } from "./commands/export.ts";
 import { generateCommand } from "./commands/generate.ts";
 import { importCommand } from "./commands/import.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { launchCommand } from "./commands/launch.ts";
 import { pullCommand } from "./commands/pull.ts";
 import { quantizeCommand } from "./commands/quantize.ts";
 import { scoreCommand } from "./commands/score.ts";
@@ -37,6 +39,8 @@ const program = new Command("kenpin")
   .addCommand(scoreCommand())
   .addCommand(trainCommand())
   .addCommand(trainProcessCommand(), { hidden: true })
+  .addCommand(engineCommand())
+  .addCommand(launchCommand())
   .addCommand(tuneCommand());
 
 // A command that a hub started ends with it, however the hub ended.

@@ -61,9 +61,10 @@ class Trained(torch.nn.Module):
         start, end = self.ranks.range(count)
         return self.ranks.gather(self.padded_texts(ids[start:end]), count)
 
-    def padded_texts(self, ids):
+    def padded_texts(self, ids, text=None):
+        """By this model's text tower or another's."""
         padded = padded_size(len(ids)) if self.job.compile else max(len(ids), 1)
-        return self.texts(F.pad(ids, (0, 0, 0, padded - len(ids))))[: len(ids)]
+        return embed_text(text or self.model.text, F.pad(ids, (0, 0, 0, padded - len(ids))), **self.options)[: len(ids)]
 
 
 def padded_size(count):
@@ -233,7 +234,7 @@ class Tune(Trained):
         with torch.no_grad():
             for start in range(0, len(fresh), EMBED_CHUNK):
                 part = fresh[start : start + EMBED_CHUNK]
-                self.known.update(zip(part, self.texts(torch.tensor(part, device=ids.device))))
+                self.known.update(zip(part, self.padded_texts(torch.tensor(part, device=ids.device))))
         return torch.stack([self.known[key] for key in keys])
 
 
@@ -256,7 +257,7 @@ class Distill(Trained):
         images, patches = self.look(pixels)
         with torch.no_grad():
             told, told_patches = embed_image(self.teacher[0].visual.trunk, pixels, patches=True, **self.options)
-            captions = embed_text(self.teacher[0].text, batch["ids"], **self.options) if "ids" in batch else None
+            captions = self.padded_texts(batch["ids"], self.teacher[0].text) if "ids" in batch else None
         gather = lambda rows: self.ranks.gather(rows, size)  # noqa: E731
         own, parts = {}, {}
         if terms["features"] > 0:

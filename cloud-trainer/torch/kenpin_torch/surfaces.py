@@ -11,6 +11,13 @@ from .job import Refused
 #: A patch touched by less than this share of a defect is good; by more than the second, defective; between, unsure.
 UNTOUCHED, TOUCHED = 0.02, 0.25
 TOUCHED_WEIGHT = 4.0
+import torch.nn.functional as F
+
+from .job import Refused
+
+#: A patch touched by less than this share of a defect is good; by more than the second, defective; between, unsure.
+UNTOUCHED, TOUCHED = 0.02, 0.25
+TOUCHED_WEIGHT = 4.0
 
 
 class Surfaces:
@@ -62,65 +69,96 @@ class Surfaces:
             & ((defect < 0) | (defect == own))
         )
 
-    def batch(self, rows, generator, mean, std):
-        """Turned and mirrored alike in eight groups; returns pixels [B, 3, S, S] and the mask's share of each pixel."""
-        pictures, masks = self.pictures[rows], self.masks[rows]
-        turned = [turn(picture_group, mask_group, kind) for kind, (picture_group, mask_group) in enumerate(zip(pictures.chunk(8), masks.chunk(8)))]
-        pictures = torch.cat([pair[0] for pair in turned]).float() / 255
-        masks = torch.cat([pair[1] for pair in turned]).float() / 255
-        choice = torch.randint(self.captions.shape[1], (len(rows), 1), device=rows.device, generator=generator)
-        return (pictures - mean) / std, masks, self.captions[rows].gather(1, choice)[:, 0]
-
 
 class SurfacePool:
-    """Batches of generated surfaces for `train` and `distill`: pictures, distinct captions and which pairs are true."""
+    """Batches of one draw from surfaces on the device; every rank draws the whole batch's rows and makes its own pixels."""
 
     def __init__(self, folders, job, ranks):
-        if job.stage not in ("train", "distill"):
-            raise Refused(f"generated surfaces as shards serve train and distill; the stage {job.stage} takes ready batches")
-        missing = [folder for folder in folders if not (pathlib.Path(folder) / "index.json").is_file()]
-        if missing:
-            raise Refused(f"{missing[0]} holds no index.json; write the shard with kenpin generate")
-        self.job, self.ranks, self.surfaces = job, ranks, Surfaces(folders, ranks.device)
-        self.size = min(job.recipe["batch"], len(self.surfaces))
-        channels = lambda name: torch.tensor(job.config["preprocess"][name], device=ranks.device).view(3, 1, 1)  # noqa: E731
-        self.mean, self.std = channels("mean"), channels("std")
+        for folder in folders:
+            if not (pathlib.Path(folder) / "index.json").is_file():
+                raise Refused(f"{folder} holds no generated surfaces: index.json is missing; kenpin generate writes such folders")
+        self.pool, self.job, self.ranks = Surfaces(folders, ranks.device), job, ranks
+        self.size, self.patch = self.job.recipe["batch"], job.config["image"]["patch"]
+        side = self.pool.pictures.shape[-1]
+        if side != job.config["image"]["size"]:
+            raise Refused(f"the surfaces are {side} pixels wide, the model {job.config['name']} sees {job.config['image']['size']}; generate them for it")
+        self.mean, self.std = (torch.tensor(job.config["preprocess"][key], device=ranks.device).view(3, 1, 1) for key in ("mean", "std"))
 
     def read(self, draw, progress):
         device = self.ranks.device
-        epoch, place = divmod(draw * self.size, len(self.surfaces) - len(self.surfaces) % self.size)
-        order = torch.randperm(len(self.surfaces), generator=torch.Generator().manual_seed(self.job.seed * 1_000_003 + epoch))
-        rows = order[place : place + self.size].to(device)
-        generator = torch.Generator(device).manual_seed(self.job.seed * 1_000_003 + draw)
-        pixels, masks, captions = self.surfaces.batch(rows, generator, self.mean, self.std)
-        distinct, own = captions.unique(return_inverse=True)
-        positive = F.one_hot(own, len(distinct)).float()
-        true = self.surfaces.truths(rows)[:, distinct].float()
+        generator = torch.Generator(device=device).manual_seed(self.job.seed * 1_000_003 + draw)
+        rows = self._rows(draw).to(device)
         start, end = self.ranks.range(self.size)
-        batch = {
-            "size": self.size,
-            "pixel_values": pixels[start:end],
-            "ids": self.surfaces.ids[distinct],
-            "positive": positive,
-            "blocked": true * (1 - positive),
-        }
+        pictures = self._turned(self.pool.pictures[rows[start:end]], start)
+        batch = {"pixel_values": (pictures.float() / 255 - self.mean) / self.std, "size": self.size}
+        if self.job.stage == "pretrain":
+            return {**batch, **self._masked(generator, start, end)}
+        batch.update(self._captions(rows, generator))
         if self.job.stage == "train":
-            targets, weights = self._patches(masks)
-            batch |= {"patch_targets": targets[start:end], "patch_weights": weights[start:end], "patch_weight_sum": weights.sum()}
+            batch.update(self._patches(self._turned(self.pool.masks[rows], 0).float() / 255, generator, progress, start, end))
         return batch
 
-    def _patches(self, masks):
-        """Of each patch, whether it is defective, and its weight: one hardly touched teaches nothing sure, touched ones are rare."""
-        share = F.avg_pool2d(masks[:, None], self.job.config["image"]["patch"]).flatten(1)
-        touched = (share > TOUCHED).float()
-        return touched, torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
+    def _turned(self, planes, first):
+        """The batch's eighths, each turned and mirrored in its own way; `first` is the place of the first row in the batch."""
+        kinds = (torch.arange(first, first + len(planes)) * 8 // self.size).tolist()
+        bounds = [i for i in range(len(kinds)) if i == 0 or kinds[i] != kinds[i - 1]] + [len(kinds)]
+        return torch.cat([turn(planes[a:b], kinds[a]) for a, b in zip(bounds, bounds[1:])])
+
+    def _rows(self, draw):
+        """Epochs, each shuffled anew, one after the other."""
+        places = torch.arange(draw * self.size, (draw + 1) * self.size)
+        count = len(self.pool)
+        orders = {epoch: torch.randperm(count, generator=torch.Generator().manual_seed(self.job.seed + epoch)) for epoch in (places // count).unique().tolist()}
+        return torch.stack([orders[place // count][place % count] for place in places.tolist()])
+
+    def _captions(self, rows, generator):
+        choice = torch.randint(self.pool.captions.shape[1], (len(rows), 1), device=rows.device, generator=generator)
+        columns, own = self.pool.captions[rows].gather(1, choice)[:, 0].unique(return_inverse=True)
+        positive = F.one_hot(own, len(columns)).bool()
+        return {"ids": self.pool.ids[columns], "positive": positive, "blocked": self.pool.truths(rows)[:, columns] & ~positive}
+
+    def _patches(self, masks, generator, progress, start, end):
+        share = F.avg_pool2d(masks[:, None], self.patch).flatten(1)
+        targets = (share > TOUCHED).float()
+        weights = torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
+        out = {}
+        dropout = self.job.recipe["patchDropout"]
+        if dropout["ratio"] > 0 and progress < 1 - dropout["unmaskedTail"]:
+            patches = share.shape[1]
+            order = torch.rand(self.size, patches, device=share.device, generator=generator).argsort(1)
+            kept = order[:, : max(1, round(patches * (1 - dropout["ratio"])))].sort(1).values
+            targets, weights = targets.gather(1, kept), weights.gather(1, kept)
+            out["kept"] = kept[start:end]
+        return {**out, "patch_targets": targets[start:end], "patch_weights": weights[start:end], "patch_weight_sum": weights.sum()}
+
+    def _masked(self, generator, start, end):
+        """Blocks of patches until the ratio is reached, a block for every picture at a time."""
+        grid = self.job.config["image"]["size"] // self.patch
+        wanted = round(grid * grid * self.job.recipe["maskRatio"])
+        device = self.ranks.device
+        place = torch.arange(grid, device=device)
+        masked = torch.zeros(self.size, grid, grid, dtype=torch.bool, device=device)
+        while True:
+            short = wanted - masked.flatten(1).sum(1)
+            if not (short > 0).any():
+                break
+            draw = torch.rand(self.size, 4, device=device, generator=generator)
+            area = 1 + draw[:, 0] * short.clamp(min=1, max=grid * grid // 4)
+            ratio = (0.3 * (1 / 0.3) ** (2 * draw[:, 1])).sqrt()
+            high, wide = ((area.sqrt() * one).round().clamp(1, grid) for one in (ratio, 1 / ratio))
+            top, left = ((draw[:, i] * (grid - one + 1)).floor() for i, one in ((2, high), (3, wide)))
+            rows = (place >= top[:, None]) & (place < (top + high)[:, None])
+            columns = (place >= left[:, None]) & (place < (left + wide)[:, None])
+            block = (rows[:, :, None] & columns[:, None]).flatten(1) & ~masked.flatten(1)
+            block &= block.cumsum(1) <= short[:, None]  # not past the ratio
+            masked |= block.view_as(masked)
+        flat = masked.flatten(1).float()
+        return {"masked": flat[start:end], "masked_sum": flat.sum()}
 
 
-def turn(pictures, masks, kind):
+def turn(planes, kind):
     if kind & 1:
-        pictures, masks = pictures.flip(-1), masks.flip(-1)
+        planes = planes.flip(-1)
     if kind & 2:
-        pictures, masks = pictures.flip(-2), masks.flip(-2)
-    if kind & 4:
-        pictures, masks = pictures.transpose(-1, -2), masks.transpose(-1, -2)
-    return pictures, masks
+        planes = planes.flip(-2)
+    return planes.transpose(-1, -2) if kind & 4 else planes

@@ -17,13 +17,14 @@ import { createEngine, type Engine } from "../../../cloud-trainer/src/train/engi
 import { createTeacher } from "../../../cloud-trainer/src/train/engines/tfjs/distill.ts";
 import { drawTensors } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
 import { createTorchEngine } from "../../../cloud-trainer/src/train/engines/torch/engine.ts";
+import { preprocessOf } from "../../../cloud-trainer/src/weights-folder.ts";
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
 
 const skip = process.env["KENPIN_PYTHON"] ? false : "KENPIN_PYTHON names no interpreter with PyTorch";
 const AT_START = 1e-5;
 const AFTER_ALL = 1e-3;
-const STEPS = 100;
+const [STEPS, FEWER] = [100, 30];
 const OWN = { precision: "float32", compile: false } as const;
 
 const tfjs = await createEngine({ engine: "tfjs", torch: { precision: "float32", compile: false } }, null);
@@ -34,7 +35,7 @@ const rates = { image: 0.004, text: 0.001, other: 0.004 };
 
 type Run = (engine: Engine, setup: ReturnType<typeof smallSetup>) => Promise<unknown>;
 
-export async function lossesOf(t: TestContext, engine: Engine, run: Run, optimizer: Record<string, unknown> = {}): Promise<number[]> {
+async function lossesOf(t: TestContext, engine: Engine, run: Run, optimizer: Record<string, unknown> = {}): Promise<number[]> {
   const dir = await mkdtemp(join(tmpdir(), "kenpin-parity-"));
   const folder = await openRunFolder(dir);
   t.after(async () => {
@@ -102,7 +103,7 @@ test("tuning on a site's frames is the same on both engines", { skip }, (t) => {
     const data = Uint8Array.from({ length: 3 * plane }, (_, at) => rgb[(at % 3) * plane + Math.floor(at / 3)] as number);
     return { image: { width: side, height: side, data }, label: i % 2 === 0 ? ("good" as const) : ("bad" as const) };
   });
-  const preprocess = { ...SMALL.preprocess, inputSize: SMALL.image.size, overlapPx: 8, maxTiles: 4 };
+ const preprocess = preprocessOf({ config: SMALL, tiling: { overlapPx: 0, maxTiles: 4 } });
   return agree(t, (engine, setup) =>
     engine.trainTune({
       ...setup,
@@ -112,7 +113,7 @@ test("tuning on a site's frames is the same on both engines", { skip }, (t) => {
       noiseTolerance: 0.3,
       batchAt: tuneBatches({
         config: SMALL,
-        preprocess: preprocess as never,
+        preprocess,
         frames,
         replay: pool,
         sizes: { crops: 4, replay: 4, frames: 2 },
