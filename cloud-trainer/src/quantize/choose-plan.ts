@@ -43,6 +43,7 @@ type Request = { scheme: Quantized; weights: WeightForm; budget: SearchBudget; w
 const ALPHAS = [0, 0.5, 0.75];
 /** Share of the float file. */
 const CHEAP = 0.005;
+const SHARED_LIMIT_BYTES = 32 * 1024 * 1024;
 
 export async function choosePlan(job: TowerJob, request: Request): Promise<ChosenPlan> {
   const seen = await observeTower(job, request.workDir);
@@ -122,8 +123,10 @@ export async function withTower<T>(
 ): Promise<T> {
   const dir = await mkdtemp(join(workDir, `${job.tower}-`));
   try {
-    await job.source.write(job.tower, graph, dir);
-    const model = startModel({ model: join(dir, `${job.tower}.onnx`) });
+    const bytes = await job.source.write(job.tower, graph, dir);
+    const file = join(dir, `${job.tower}.onnx`);
+    // A runtime keeps some of a model's memory when it closes one: large ones get a process each, which gives all back.
+    const model = bytes < SHARED_LIMIT_BYTES ? job.source.worker().open(file) : startModel({ model: file });
     try {
       return await work(model);
     } finally {

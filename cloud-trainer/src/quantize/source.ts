@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type ByteSource, type Checkpoint, type ModelConfig, openSafetensors, parseModelConfig } from "@kenpin/clip";
+import { type ModelWorker, startModelWorker } from "@kenpin/inspector";
 import { type Model, type ModelBytes, openPrepared } from "@kenpin/onnx";
 import { errorLine, KenpinError, type Scoring } from "@kenpin/schema";
 import { z } from "zod";
@@ -23,6 +24,8 @@ export type Source = {
   logitScale: number;
   /** Writes `<tower>.onnx`, and `<tower>.data` beside it past 2 GB; answers with the bytes written. */
   write: (tower: Tower, model: Model, dir: string) => Promise<number>;
+  /** One process for all small models, started when it is first asked for. */
+  worker: () => ModelWorker;
   close: () => Promise<void>;
 };
 
@@ -45,6 +48,7 @@ export async function openSource(dir: string): Promise<Source> {
   };
   const checkpoint = existsSync(join(dir, "model.safetensors")) ? await openSafetensors(await openHere("model.safetensors")) : null;
   const side = config.image.size;
+  let worker: ModelWorker | null = null;
   return {
     dir,
     config,
@@ -53,7 +57,12 @@ export async function openSource(dir: string): Promise<Source> {
     tiling: scoring?.tiling ?? { overlapPx: Math.round(side / 4), maxTiles: 64 },
     logitScale: card.logitScale ?? (await logitScaleOf(checkpoint)),
     write: async (tower, model, out) => writeFiles(out, tower, await streamOf(tower, model, checkpoint, openHere)),
+    worker: () => {
+      worker ??= startModelWorker();
+      return worker;
+    },
     close: async () => {
+      await worker?.close();
       for (const handle of opened) await handle.close();
     },
   };

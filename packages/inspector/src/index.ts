@@ -9,5 +9,5 @@ export {
   proveGolden,
   startInspector,
 } from "./inspector.ts";
-export { type ModelRunner, startModel, type Tensors } from "./run-model.ts";
+export { type ModelRunner, type ModelWorker, startModel, startModelWorker, type Tensors } from "./run-model.ts";
 export * from "./score.ts";
