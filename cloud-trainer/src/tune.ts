@@ -9,7 +9,9 @@ import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
+import { alignScores } from "./evaluate/align-scores.ts";
 import { judgeHeldOut } from "./evaluate/held-out.ts";
+import { type HeldOutFrame, scoreFrames } from "./evaluate/score-frames.ts";
 import { passGate } from "./evaluate/student-gate.ts";
 import { readJsonFile } from "./json-file.ts";
 import { readRecipe } from "./recipe/recipe-file.ts";
@@ -19,6 +21,7 @@ import { holdOut, readLabelled } from "./samples/labelled.ts";
 import { goldenPictures } from "./samples/pictures.ts";
 import { needBothLabels } from "./samples/tune-batch.ts";
 import { TuneJob, TuneResult } from "./tune-job.ts";
+import { readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
 
 const RECIPE = join(import.meta.dirname, "../recipes/retrain.yaml");
 
@@ -40,7 +43,7 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
     note,
   });
 
-  const { teacher, student } = await stageBoth(stages, { job, runDir, say });
+  const { teacher, student } = await stageBoth(stages, { job, runDir, learn, say });
   const gate = await passGate({ teacher, student }, frames, (done, of) => say("comparing student and teacher", done, of));
   const { stagedDir, modelDir, manifest } = gate.passed ? student : teacher;
   await rename(stagedDir, join(runDir, "staged"));
@@ -68,10 +71,10 @@ async function recipeFor({ run, parentModel, words, budgetSeconds, seed }: TuneJ
 }
 
 type Ran = Awaited<ReturnType<typeof runRecipe>>["stages"];
-type Staging = { job: TuneJob; runDir: string; say: (stage: string, step: number, steps: number) => void };
+type Staging = { job: TuneJob; runDir: string; learn: readonly HeldOutFrame[]; say: (stage: string, step: number, steps: number) => void };
 
-/** The recipe ends with the teacher, tuned, and the student it taught. */
-async function stageBoth(stages: Ran, { job, runDir, say }: Staging) {
+/** The recipe ends with the teacher, tuned, and the student it taught, whose scores are laid over its teacher's. */
+async function stageBoth(stages: Ran, { job, runDir, learn, say }: Staging) {
   const golden = await goldenPictures(job.seed);
   const stage = async (name: string, modelDir: string) => {
     const stagedDir = join(runDir, name);
@@ -80,9 +83,17 @@ async function stageBoth(stages: Ran, { job, runDir, say }: Staging) {
     return { modelDir, stagedDir, manifest: await stageBundle({ modelDir, words: job.words, golden, outDir: stagedDir }) };
   };
   const [tuned, distilled] = stages.slice(-2) as [Ran[0], Ran[0]];
-  say("staging the bundle", 0, 2);
+  say("staging the bundle", 0, 3);
   const teacher = await stage("teacher", tuned.modelDir);
-  say("staging the bundle", 1, 2);
+  say("staging the bundle", 1, 3);
+  const raw = await stage("student", distilled.modelDir);
+  const ignore = () => undefined;
+  const { scale, shift } = alignScores(await scoreFrames(teacher, learn, ignore), await scoreFrames(raw, learn, ignore));
+  const model = await readWeightsFolder(distilled.modelDir);
+  const { textScale, textBias } = raw.manifest.scoring;
+  const scoring = { ...raw.manifest.scoring, textScale: textScale * scale, textBias: textBias * scale + shift };
+  await writeWeightsFolder(distilled.modelDir, { ...model, scoring });
+  say("staging the bundle", 2, 3);
   return { teacher, student: await stage("student", distilled.modelDir) };
 }
 

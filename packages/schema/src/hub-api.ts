@@ -124,6 +124,7 @@ export const TrainingFigures = z.strictObject({
     why: z.string(),
     frames: z.int(),
     auroc: z.strictObject({ teacher: z.number(), student: z.number() }),
+    accuracy: z.strictObject({ teacher: z.number(), student: z.number() }),
     agreement: z.number(),
     parameters: z.strictObject({ teacher: z.int(), student: z.int() }),
   }),
