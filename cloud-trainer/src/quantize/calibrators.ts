@@ -6,7 +6,8 @@
  * - percentile: all but the most extreme 0.01 % on either side
  * - entropy: the threshold whose clipped and requantized distribution loses least information (KL divergence, as TensorRT's
  *   8-bit inference has it: S. Migacz, GTC 2017)
- * - mse: the share of the range with the smallest mean square of the rounding and clipping error
+ * - mse: the share of the range with the smallest mean square of the rounding and clipping error, each channel weighed by
+ *   how strongly the products read it
  */
 export const CALIBRATORS = ["min-max", "percentile", "entropy", "mse"] as const;
 export type Calibrator = (typeof CALIBRATORS)[number];
@@ -16,6 +17,8 @@ export type Observed = {
   min: number;
   max: number;
   values: Float32Array;
+  /** By channel, the values' last axis; none: all alike. */
+  importance?: Float32Array | null;
 };
 export type Range = { low: number; high: number };
 export type Step = { scale: number; zero: number };
@@ -45,14 +48,21 @@ export function stepOf({ low, high }: Range, signed: boolean): Step {
 }
 
 /** Mean square of value − scale · (code − zero). */
-export function roundingError(values: Float32Array, { scale, zero }: Step, signed: boolean): number {
+export function roundingError(
+  values: Float32Array,
+  { scale, zero }: Step,
+  signed: boolean,
+  importance: Float32Array | null = null,
+): number {
   const [least, most] = signed ? [-127, 127] : [-zero, 255 - zero];
-  const stride = Math.max(1, Math.floor(values.length / ERROR_SAMPLE));
+  const channels = importance?.length ?? 1;
+  // Odd, so that every channel comes up.
+  const stride = Math.max(1, Math.floor(values.length / ERROR_SAMPLE)) | 1;
   let [sum, count] = [0, 0];
   for (let i = 0; i < values.length; i += stride) {
     const value = values[i] as number;
     const code = Math.min(most, Math.max(least, Math.round(value / scale)));
-    sum += (value - code * scale) ** 2;
+    sum += (value - code * scale) ** 2 * (importance ? (importance[i % channels] as number) : 1);
     count++;
   }
   return sum / Math.max(1, count);
@@ -64,11 +74,11 @@ function percentileRange({ values }: Observed): Range {
   return { low: sorted[cut] as number, high: sorted[sorted.length - 1 - cut] as number };
 }
 
-function smallestErrorRange({ min, max, values }: Observed, signed: boolean): Range {
+function smallestErrorRange({ min, max, values, importance = null }: Observed, signed: boolean): Range {
   let best = { low: min, high: max, error: Number.POSITIVE_INFINITY };
   for (const share of SHARES) {
     const range = { low: min * share, high: max * share };
-    const error = roundingError(values, stepOf(range, signed), signed);
+    const error = roundingError(values, stepOf(range, signed), signed, importance);
     if (error < best.error) best = { ...range, error };
   }
   return { low: best.low, high: best.high };

@@ -10,7 +10,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ModelRunner, startModel, type Tensors } from "@kenpin/inspector";
 import type { Model, PlaceName, QuantPlan, Scheme, WeightForm } from "@kenpin/onnx";
-import { CALIBRATORS } from "./calibrators.ts";
+import { CALIBRATORS, type Calibrator } from "./calibrators.ts";
 import { localError, makePlan, type PlanChoice } from "./make-plan.ts";
 import { observe, type Seen } from "./observe.ts";
 import type { Source, Tower } from "./source.ts";
@@ -41,6 +41,9 @@ type Quantized = Exclude<Scheme, "fp16">;
 type Request = { scheme: Quantized; weights: WeightForm; budget: SearchBudget; workDir: string; onTried: (tried: Tried) => void };
 
 const ALPHAS = [0, 0.5, 0.75];
+const FIRST: Calibrator = "min-max";
+/** Which smoothing is best depends on whether large values are kept or cut: both are tried with each. */
+const WIDE_AND_NARROW: readonly Calibrator[] = [FIRST, "mse"];
 /** Share of the float file. */
 const CHEAP = 0.005;
 const SHARED_LIMIT_BYTES = 32 * 1024 * 1024;
@@ -65,11 +68,11 @@ export async function choosePlan(job: TowerJob, request: Request): Promise<Chose
     request.onTried(one);
     return one;
   };
-  for (const alpha of ALPHAS) await attempt({ calibrator: "mse", alpha });
-  const { alpha } = bestOf(tried);
   // Dynamic ranges are measured as the graph runs: there is nothing for a calibrator to choose.
-  if (request.scheme !== "int8-dynamic")
-    for (const calibrator of CALIBRATORS) if (calibrator !== "mse") await attempt({ calibrator, alpha });
+  const dynamic = request.scheme === "int8-dynamic";
+  for (const alpha of ALPHAS) for (const calibrator of dynamic ? [FIRST] : WIDE_AND_NARROW) await attempt({ calibrator, alpha });
+  const { alpha } = bestOf(tried);
+  if (!dynamic) for (const calibrator of CALIBRATORS) if (!WIDE_AND_NARROW.includes(calibrator)) await attempt({ calibrator, alpha });
   const { calibrator } = bestOf(tried);
   const choice = { calibrator, alpha };
   const whole = make(choice, []);

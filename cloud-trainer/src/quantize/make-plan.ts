@@ -49,7 +49,9 @@ function placePlan(seen: Seen, { calibrator, alpha, scheme, smoothable }: PlanCh
   const values = smoothed(seen.rows, smooth, seen.max.length);
   const { low, high } = extremes(seen, smooth);
   const signed = scheme === "qdq";
-  return { smooth, ...stepOf(rangeOf({ min: low, max: high, values }, calibrator, signed), signed) };
+  // The products multiply a channel's error by its smoothing and its weights.
+  const importance = smooth ? seen.weights.map((weight, j) => (weight * (smooth[j] as number)) ** 2) : null;
+  return { smooth, ...stepOf(rangeOf({ min: low, max: high, values, importance }, calibrator, signed), signed) };
 }
 
 function smoothing({ min, max, weights }: Seen, alpha: number): Float32Array {

@@ -114,7 +114,9 @@ async function quantizeVision({
   const { config, graph, scoring } = source;
   const { size, patch } = config.image;
   const flavour = flavourOf(options.scheme);
-  const draw: TowerJob["draw"] = (more) => visionModel({ config, ...graph, flavour, ...more });
+  // Ranges of the last block come from all tokens, also where the graph computes one of them: one row a tile is too few.
+  const draw: TowerJob["draw"] = (more) =>
+    visionModel({ config, ...graph, flavour, ...more, patchEmbeds: graph.patchEmbeds || more.taps !== undefined });
   const asInput = (pixels: Float32Array): Tensors => ({ pixel_values: { data: pixels, dims: [1, 3, size, size] } });
   const [ranged, held] =
     tiles.length >= APART ? [tiles.filter((_, i) => i % 2 === 0), tiles.filter((_, i) => i % 2 === 1)] : [tiles, tiles];
