@@ -3,11 +3,15 @@
  * opened once a run and checked before the first step; what is wrong with them is said by name.
  */
 import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { decodeImage, type ModelConfig, type RgbImage } from "@kenpin/clip";
 import { type DataRecipe, errorLine, KenpinError } from "@kenpin/schema";
 import { type Stored, surfacePool } from "../samples/batch.ts";
 import { findingsIn } from "../samples/checks/findings.ts";
 import { alikeAmong, lookAtAll } from "../samples/checks/looks.ts";
+import { readJsonFile } from "../json-file.ts";
+import { INDEX_NAME, ShardIndex } from "../samples/sets/shard-sample.ts";
 import { openPictureSet, type Picture, type PictureSet } from "../samples/picture-set.ts";
 
 export type Frame = { image: RgbImage; label: "good" | "bad" | null; captions: string[]; sha256: string };
@@ -37,6 +41,31 @@ export function createDataReader({ note, say }: { note: (line: string) => void; 
     if (generated) lineage.push({ name: "generated surfaces", sha256: digest(key), images: generated.surfaces });
     return { surfaces, frames: read.flatMap(({ frames }) => frames), lineage };
   };
+}
+
+/** The stage's sets where all of them are folders of shards and nothing else is asked for, else null. */
+export async function shardFolders({ generated, sets }: DataRecipe): Promise<string[] | null> {
+  if (generated || sets.length === 0) return null;
+  const names = await Promise.all(sets.map((path) => readdir(path).catch(() => [] as string[])));
+  return names.every((files) => files.some((name) => name.endsWith(".tar"))) ? sets : null;
+}
+
+/** By kenpin's own index where there is one; other people's shards are known by their names and sizes, their pictures not counted. */
+export async function shardLineage(folders: readonly string[]): Promise<StageData["lineage"]> {
+  const rows: StageData["lineage"] = [];
+  for (const folder of folders) {
+    const file = join(folder, INDEX_NAME);
+    const index = (await stat(file).catch(() => null)) && (await readJsonFile(ShardIndex, file));
+    if (index) rows.push({ name: index.name, sha256: index.digest, images: index.pictures });
+    else rows.push({ name: basename(folder), sha256: digest(await shardSizes(folder)), images: 0 });
+  }
+  return rows;
+}
+
+async function shardSizes(folder: string): Promise<string> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".tar")).sort();
+  const rows = await Promise.all(names.map(async (name) => `${name} ${(await stat(join(folder, name))).size}`));
+  return rows.join("\n");
 }
 
 async function readSet(path: string, config: ModelConfig, { note, say }: { note: (line: string) => void; say: Say }) {

@@ -21,7 +21,7 @@ import { createEngine } from "../train/engines/engine.ts";
 import { drawTensors } from "../train/engines/tfjs/weights.ts";
 import { openRunFolder } from "../train/run-folder.ts";
 import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-folder.ts";
-import { createDataReader, type Frame } from "./data.ts";
+import { createDataReader, type Frame, shardFolders, shardLineage } from "./data.ts";
 import { distill } from "./distill.ts";
 import { pretrain } from "./pretrain.ts";
 import { claimRun, writeWhole } from "./run-claim.ts";
@@ -69,10 +69,11 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
     const modelDir = join(stageDir, "model");
     let done = await finished(stageDir);
     if (!done) {
-      const data = await readData(stage.data, model.config);
+      const shards = engine.readsShards && stage.stage === "train" ? await shardFolders(stage.data) : null;
+      const data = shards ? { surfaces: [], frames: [], lineage: await shardLineage(shards) } : await readData(stage.data, model.config);
       const site = run.siteFrames;
       const seen = site ? { ...data, frames: [...data.frames, ...site.frames], lineage: [...data.lineage, ...site.lineage] } : data;
-      const result = await runStage(model, stage, { ...run, engine, dir: stageDir, data: seen });
+      const result = await runStage(model, stage, { ...run, engine, dir: stageDir, data: seen, shards });
       done = doneOf(stage, result, seen.lineage);
       await writeWeightsFolder(modelDir, withCard(result.model, recipe, done));
       await writeWhole(join(stageDir, "done.json"), done);
@@ -105,8 +106,12 @@ async function finished(stageDir: string): Promise<StageDone | null> {
   return there && readJsonFile(StageDone, file);
 }
 
-async function runStage(model: Model, stage: Stage, parts: RecipeRun & Pick<StageContext, "engine" | "dir" | "data">): Promise<StageResult> {
-  const { recipe, engine, dir, data, tell, note, signal } = parts;
+async function runStage(
+  model: Model,
+  stage: Stage,
+  parts: RecipeRun & Pick<StageContext, "engine" | "dir" | "data" | "shards">,
+): Promise<StageResult> {
+  const { recipe, engine, dir, data, shards, tell, note, signal } = parts;
   const folder = await openRunFolder(dir);
   try {
     const context: StageContext = {
@@ -114,6 +119,7 @@ async function runStage(model: Model, stage: Stage, parts: RecipeRun & Pick<Stag
       engine,
       dir,
       data,
+      shards,
       tell,
       words: recipe.words ?? BASE_WORDS,
       setup: {

@@ -12,6 +12,8 @@ export type StageContext = {
   /** Where the stage keeps metrics and checkpoints. */
   dir: string;
   data: StageData;
+  /** Folders of WebDataset shards that the engine reads itself; `data` then names them only. */
+  shards: string[] | null;
   words: { good: string[]; bad: string[] };
   /** The stage's folder, the loop's callbacks and limits, as every engine stage wants them. */
   setup: StageSetup;

@@ -7,11 +7,11 @@ import { captionedBatches, captionedSetSource, surfaceSource } from "../samples/
 import { imageGflops, textGflops } from "../train/cost.ts";
 import { type RunStage, resultOf } from "./stage-context.ts";
 
-export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, engine, data, words, setup }) => {
+export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, engine, data, shards, words, setup }) => {
   const { config } = model;
   const { loss, patchLoss, microBatch, patchDropout: dropout, augmentation } = stage;
   const captioned = data.frames.filter(({ captions }) => captions.length > 0);
-  if (captioned.length === 0 && data.surfaces.length === 0) {
+  if (!shards && captioned.length === 0 && data.surfaces.length === 0) {
     throw new KenpinError("no-captions", "the stage train needs captions: name a set that has them, or generated surfaces, under data");
   }
   const pictures = captioned.map(({ image, captions }) => ({
@@ -29,6 +29,7 @@ export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, 
     loss,
     patchLoss,
     microBatch,
+    shards,
     batchAt: captionedBatches(sources, { config, size: stage.batch, dropout, seed: recipe.seed }),
   });
   const kept = 1 - dropout.ratio * (1 - dropout.unmaskedTail);

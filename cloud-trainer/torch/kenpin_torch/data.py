@@ -7,6 +7,8 @@
 """
 import json
 import pathlib
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,11 +32,19 @@ class Unreadable(Exception):
     """One batch; the next may be whole."""
 
 
+_saying = threading.Lock()
+
+
 def say(**line):
-    print(json.dumps(line), flush=True)
+    """One line of JSON, whole: readers of batches speak from threads of their own."""
+    with _saying:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
 class BatchFolder:
+    stopped = False
+
     def __init__(self, folder, stage, ranks, fed):
         self.folder, self.stage, self.ranks, self.fed = pathlib.Path(folder), stage, ranks, fed
         if not self.folder.is_dir():
@@ -59,6 +69,8 @@ class BatchFolder:
         while not path.is_file():
             if failed.is_file():
                 raise Unreadable(failed.read_text().strip())
+            if self.stopped:
+                raise Unreadable("the run has ended")
             if time.monotonic() > until:
                 raise Refused(f"no batch came for {PATIENCE_SECONDS} s: {path.name}; is the process that writes batches still there?")
             time.sleep(0.002)
@@ -110,7 +122,9 @@ class Ahead:
             self.source.used(draw)
 
     def close(self):
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        """No thread may be at work when the interpreter ends."""
+        self.source.stopped = True
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 def open_data(job, ranks):

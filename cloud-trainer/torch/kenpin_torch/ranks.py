@@ -16,8 +16,8 @@ import torch.distributed as dist
 class Ranks:
     def __init__(self, device=None):
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        if "TORCHELASTIC_RUN_ID" in os.environ or "KENPIN_DRIVEN" in os.environ:
-            threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+        if "TORCHELASTIC_RUN_ID" in os.environ or "KENPIN_DRIVER" in os.environ:
+            threading.Thread(target=_end_with_parents, args=(os.getppid(), int(os.environ.get("KENPIN_DRIVER", 0))), daemon=True).start()
         cuda = torch.cuda.is_available() and device != "cpu"
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
         if cuda:
@@ -68,9 +68,9 @@ class Ranks:
             dist.destroy_process_group()
 
 
-def _end_with_parent(parent):
-    """Two runs in one folder would mix: a rank whose starter was killed must not go on alone."""
-    while os.getppid() == parent:
+def _end_with_parents(parent, driver):
+    """Two runs in one folder would mix: a rank whose starter, or torchrun's starter, was killed must not go on alone."""
+    while os.getppid() == parent and (driver == 0 or os.path.exists(f"/proc/{driver}") or not os.path.isdir("/proc/self")):
         time.sleep(0.2)
     os._exit(1)
 

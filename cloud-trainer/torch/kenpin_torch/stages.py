@@ -96,7 +96,8 @@ class Train(Trained):
         with_patches = self.has_patches(batch)
         images, patches = self.look(batch["pixel_values"], with_patches, batch.get("kept"))
         if "positive" not in batch and self.job.recipe["loss"] == "clip":
-            return self.clip_loss(images, self.texts(batch["ids"]), self.scale), {}
+            start, end = self.ranks.range(len(batch["ids"]))
+            return self.clip_loss(images, self.texts(batch["ids"][start:end]), self.scale), {}
         texts = self.embed_rows(batch["ids"], len(batch["ids"]))
         contrast = self.contrast(self.ranks.gather(images, batch["size"]), texts, batch)
         if not with_patches:

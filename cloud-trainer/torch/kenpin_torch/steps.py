@@ -63,6 +63,16 @@ class Loop:
 
     def run(self):
         signal.signal(signal.SIGTERM, self._ask_to_stop)
+        try:
+            self._run()
+        finally:
+            self.data.close()
+        return {
+            "steps": self.step, "samplesSeen": self.samples, "seconds": self._elapsed(), "skipped": self.skipped,
+            "rollbacks": self.rollbacks, "resumedAt": self.resumed_at,
+        }
+
+    def _run(self):
         self._begin()
         while not (self._finished() and self._save_once("the end")):
             if self.ranks.any(self.stop_asked):
@@ -70,11 +80,6 @@ class Loop:
                     self._save_once("asked to stop")
                 raise Stopped
             self._take_step(self._draw_batch())
-        self.data.close()
-        return {
-            "steps": self.step, "samplesSeen": self.samples, "seconds": self._elapsed(), "skipped": self.skipped,
-            "rollbacks": self.rollbacks, "resumedAt": self.resumed_at,
-        }
 
     def _ask_to_stop(self, *_):
         self.stop_asked = True

@@ -19,11 +19,13 @@ export type TaughtSetup = Omit<DistillSetup, "batchAt" | "words"> & {
 
 export type Engine = {
   trainMasked: (setup: PretrainSetup) => Promise<StageOutcome>;
-  trainContrastive: (setup: ContrastiveSetup) => Promise<StageOutcome>;
+  trainContrastive: (setup: ContrastiveSetup & { shards: string[] | null }) => Promise<StageOutcome>;
   trainTune: (setup: TuneSetup) => Promise<StageOutcome & { textBias: number }>;
   trainDistill: (setup: TaughtSetup) => Promise<StageOutcome>;
   /** Whether batches for distillation bring what a teacher said of them; an engine without looks with the teacher itself. */
   storesTeacher: boolean;
+  /** Whether it reads WebDataset shards itself: folders of millions of pictures never pass through this process. */
+  readsShards: boolean;
 };
 
 export async function createEngine({ engine, torch }: Pick<Recipe, "engine" | "torch">, gpus: number | null): Promise<Engine> {
@@ -44,5 +46,6 @@ export async function createEngine({ engine, torch }: Pick<Recipe, "engine" | "t
     trainTune: tune.trainTune,
     trainDistill: distill.trainDistill,
     storesTeacher: true,
+    readsShards: false,
   };
 }

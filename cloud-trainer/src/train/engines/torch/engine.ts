@@ -14,11 +14,15 @@ type Batch = Record<string, BatchTensor>;
 
 export function createTorchEngine(options: TorchOptions): Engine {
   return {
-    trainContrastive: ({ batchAt, tokenizer, words, loss, patchLoss, microBatch, ...setup }) =>
+    trainContrastive: ({ batchAt, tokenizer, words, loss, patchLoss, microBatch, shards, ...setup }) =>
       runTorchStage(options, {
         stage: "train",
         setup,
-        parts: { words: wordIds(tokenizer, words), recipe: { ...setup.recipe, loss, patchLoss, microBatch } },
+        parts: {
+          words: wordIds(tokenizer, words),
+          recipe: { ...setup.recipe, loss, patchLoss, microBatch },
+          ...(shards && { data: { shards } }),
+        },
         draw: async (draw, progress) => {
           const batch = await batchAt(draw, progress);
           const [rows, columns] = [batch.size, batch.captions.length];
@@ -108,6 +112,7 @@ export function createTorchEngine(options: TorchOptions): Engine {
     },
     /** In Python the teacher looks at each batch as it comes: on a GPU that costs less than to store what it sees. */
     storesTeacher: false,
+    readsShards: true,
   };
 }
 

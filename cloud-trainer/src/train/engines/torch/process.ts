@@ -100,7 +100,7 @@ function start({ python, dir, ranks }: StageProcess): ChildProcess {
   const { MALLOC_MMAP_MAX_: _, MALLOC_TRIM_THRESHOLD_: __, MALLOC_TOP_PAD_: ___, ...env } = process.env;
   return spawn(python, ranks > 1 ? [...torchrun, ...own] : own, {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...env, PYTHONPATH: PACKAGE_DIR, PYTHONUNBUFFERED: "1", KENPIN_DRIVEN: "1" },
+    env: { ...env, PYTHONPATH: PACKAGE_DIR, PYTHONUNBUFFERED: "1", KENPIN_DRIVER: String(process.pid) },
   });
 }
 

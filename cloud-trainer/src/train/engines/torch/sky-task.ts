@@ -50,7 +50,10 @@ export function skyTask(name: string, recipe: string, { gpus, bucket, diskGb, sp
     .replace(/^[^a-z]+|-+$/g, "")
     .slice(0, 40);
   if (recipe.startsWith("..") || /["'$`\\\n]/.test(recipe)) {
-    throw new KenpinError("invalid-input", `${recipe} lies outside the folder that is sent along, or has a strange name; start this beside it`);
+    throw new KenpinError(
+      "invalid-input",
+      `${recipe} lies outside the folder that is sent along, or has a strange name; start this beside it`,
+    );
   }
   const count = gpus.split(":")[1] as string;
   return SkyTask.parse({
