@@ -1,11 +1,11 @@
 /**
  * Retraining, from end to end: a site's labelled frames → all four stages of the recipe → student or teacher, whichever the
- * gate lets through → bundle files → judged on held-out frames.
+ * gate lets through → 8 bits, if that costs nothing → bundle files → judged on held-out frames.
  * Runs in a process of its own (`kenpin tune --run FOLDER`), which holds no key and reaches no network; see tune-job.ts for
  * what lies in the run folder. Stages know nothing of one another; recipe/ and this file join them.
  */
 import { createHash } from "node:crypto";
-import { cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
@@ -14,6 +14,8 @@ import { judgeHeldOut } from "./evaluate/held-out.ts";
 import { type HeldOutFrame, scoreFrames } from "./evaluate/score-frames.ts";
 import { passGate } from "./evaluate/student-gate.ts";
 import { readJsonFile } from "./json-file.ts";
+import { judgingInputs } from "./judging-inputs.ts";
+import { quantizeModel } from "./quantize/quantize-model.ts";
 import { readRecipe } from "./recipe/recipe-file.ts";
 import { runRecipe, type StageDone } from "./recipe/run.ts";
 import { counting } from "./recipe/stage-context.ts";
@@ -45,7 +47,9 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
 
   const { teacher, student } = await stageBoth(stages, { job, runDir, learn, say });
   const gate = await passGate({ teacher, student }, frames, (done, of) => say("comparing student and teacher", done, of));
-  const { stagedDir, modelDir, manifest } = gate.passed ? student : teacher;
+  const chosen = gate.passed ? student : teacher;
+  const int8 = await inEightBits(chosen, { job, runDir, learn, say });
+  const { stagedDir, modelDir, manifest } = int8.bundle ?? chosen;
   await rename(stagedDir, join(runDir, "staged"));
   await cp(modelDir, join(runDir, "model"), { recursive: true });
   say("judging held-out frames", 0, judge.length);
@@ -54,7 +58,7 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
   );
   const parameters = { teacher: teacher.manifest.parameters, student: student.manifest.parameters };
   const { passed: shipped, ...compared } = gate;
-  const training = { ...figuresOf(stages), student: { shipped, ...compared, parameters } };
+  const training = { ...figuresOf(stages), student: { shipped, ...compared, parameters }, int8: int8.figures };
   const result: TuneResult = TuneResult.parse({ manifest, recipe: digest(JSON.stringify(recipe)), data: [data], training, heldOut });
   // Written last and renamed, so a result that is there is whole.
   await writeFile(join(runDir, "result.json.part"), `${JSON.stringify(result, null, 2)}\n`);
@@ -96,6 +100,50 @@ async function stageBoth(stages: Ran, { job, runDir, learn, say }: Staging) {
   say("staging the bundle", 2, 3);
   return { teacher, student: await stage("student", distilled.modelDir) };
 }
+
+/**
+ * The chosen model in 8 bits, calibrated on the site's own frames, if it loses next to nothing; otherwise the float one goes
+ * out, and the reasons are kept. Seven bits of each weight are used: on processors without VNNI eight can saturate, and one
+ * bundle serves a whole fleet.
+ */
+async function inEightBits(float: Awaited<ReturnType<typeof stageBoth>>["teacher"], { job, runDir, learn, say }: Staging) {
+  const [calibration, out] = [join(runDir, "calibration"), join(runDir, "int8")];
+  await Promise.all([calibration, out].map((dir) => rm(dir, { recursive: true, force: true })));
+  await mkdir(calibration);
+  for (const [i, { file }] of learn.slice(0, CALIBRATION_FRAMES).entries()) await copyFile(file, join(calibration, `${i}.png`));
+  say("8 bits", 0, 1);
+  const report = await quantizeModel({
+    ...judgingInputs(JUDGED),
+    model: float.modelDir,
+    out,
+    scheme: "int8-dynamic",
+    towers: ["vision"],
+    calibration,
+    weights: { type: "int8", bits: 7 },
+    images: CALIBRATION_FRAMES,
+    budget: { evaluations: 6, target: 0.997, sizeRatio: 0.3 },
+    onProgress: () => undefined,
+  });
+  const { vision, shortfalls } = report;
+  const figures = {
+    shipped: shortfalls.length === 0,
+    shortfalls,
+    cosine: vision.cosine.imageMean,
+    bytesRatio: vision.bytes.ratio,
+    tileMs: vision.ms,
+  };
+  if (!figures.shipped) return { bundle: null, figures };
+  const stagedDir = join(runDir, "eight-bits");
+  await rm(stagedDir, { recursive: true, force: true });
+  await mkdir(stagedDir);
+  const golden = await goldenPictures(job.seed);
+  const int8Graph = join(out, "vision.onnx");
+  const manifest = await stageBundle({ modelDir: float.modelDir, words: job.words, golden, outDir: stagedDir, int8Graph });
+  return { bundle: { stagedDir, modelDir: float.modelDir, manifest }, figures };
+}
+
+const CALIBRATION_FRAMES = 32;
+const JUDGED = 96;
 
 function figuresOf(stages: Ran) {
   const sum = (of: (done: StageDone) => number) => stages.reduce((total, { done }) => total + of(done), 0);

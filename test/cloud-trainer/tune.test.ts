@@ -44,6 +44,7 @@ test("a run folder with labelled frames becomes a tuned model, a bundle's files,
       "distill",
       "staging the bundle",
       "comparing student and teacher",
+      "8 bits",
       "judging held-out frames",
     ];
     assert.deepEqual(
@@ -73,6 +74,9 @@ test("a run folder with labelled frames becomes a tuned model, a bundle's files,
     assert.equal(steps.length, result.training.stages[2]?.steps);
     const { shipped, parameters, why } = result.training.student;
     assert.ok(parameters.student < parameters.teacher && why.includes(shipped ? "stands in" : "the student"));
+    const { int8 } = result.training;
+    assert.equal(int8.shipped, int8.shortfalls.length === 0);
+    assert.equal(result.manifest.precision, int8.shipped ? "int8" : "fp32");
     assert.equal(result.manifest.parameters, shipped ? parameters.student : parameters.teacher);
 
     await labelsMovedOnlyTheImageTower(join(dir, "model"));

@@ -26,7 +26,8 @@ test("the loop goes round once on Mosquitto: no frame is lost and the retrained 
       summary.training.stages.map(({ stage }: { stage: string }) => stage),
       ["pretrain", "train", "tune", "distill"],
     );
-    assert.deepEqual(summary.absent, ["int8"]);
+    assert.deepEqual(summary.absent, []);
+    assert.ok(summary.training.int8.shipped || summary.training.int8.shortfalls.length > 0);
     assert.ok(summary.samples.random > 0, "no randomly drawn sample, so nothing could be evaluated honestly");
   } finally {
     await broker.stop();

@@ -3,7 +3,7 @@
  * In: the weights' folder, words, pictures to prove a device by. Out: files in `outDir` and what the manifest says of them.
  * Golden scores are measured by the very inspector that a device runs, on the very files that it will be sent.
  */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createTokenizer } from "@kenpin/clip";
@@ -15,26 +15,35 @@ import type { StagedManifest } from "./staged.ts";
 
 type Words = { good: string[]; bad: string[] };
 type GoldenPicture = { file: string; png: Uint8Array };
-export type StageOptions = { modelDir: string; words: Words; golden: readonly GoldenPicture[]; outDir: string };
+export type StageOptions = {
+  modelDir: string;
+  words: Words;
+  golden: readonly GoldenPicture[];
+  outDir: string;
+  /** A graph of the same model in fewer bits, to be shipped in place of the float one. */
+  int8Graph?: string;
+};
 
 /** Other processors sum in another order; another model is off by far more. */
 const GOLDEN_TOLERANCE = 0.02;
 const MIN_AGENT_VERSION = "0.1.0";
 
-export async function stageBundle({ modelDir, words, golden, outDir }: StageOptions): Promise<StagedManifest> {
+export async function stageBundle({ modelDir, words, golden, outDir, int8Graph }: StageOptions): Promise<StagedManifest> {
   const weights = await readWeightsFolder(modelDir);
   const { config, tensors, tokenLayers, thresholds, card, scoring } = weights;
   const write = async (name: string, data: string | Uint8Array) => {
     await mkdir(dirname(join(outDir, name)), { recursive: true });
     await writeFile(join(outDir, name), data);
   };
-  await write("vision.onnx", visionGraph({ config, weights: tensors, layers: tokenLayers, flavour: "ort" }));
+  const float = () => visionGraph({ config, weights: tensors, layers: tokenLayers, flavour: "ort" });
+  await write("vision.onnx", int8Graph ? await readFile(int8Graph) : float());
   await write("nearest.onnx", nearestGraph(tokenLayers.length * config.image.width));
   await write("prompts.json", JSON.stringify(await embedWords(weights, words)));
   await write("thresholds.json", `${JSON.stringify(thresholds, null, 2)}\n`);
   await write("card.json", `${JSON.stringify(card, null, 2)}\n`);
   for (const { file, png } of golden) await write(file, png);
-  const decides = { precision: "fp32" as const, preprocess: preprocessOf(weights), scoring };
+  const precision = int8Graph ? ("int8" as const) : ("fp32" as const);
+  const decides = { precision, preprocess: preprocessOf(weights), scoring };
   return {
     ...decides,
     minAgentVersion: MIN_AGENT_VERSION,

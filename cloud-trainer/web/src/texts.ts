@@ -82,6 +82,8 @@ const en = {
   studentShipped: "distilled student",
   teacherKept: "its teacher",
   parameters: (millions: string) => `${millions} million parameters`,
+  eightBits: "8 bits",
+  float: "float32",
   stages: {
     pretrain: "masked modelling",
     train: "words",
@@ -180,6 +182,8 @@ const ja: typeof en = {
   studentShipped: "蒸留した生徒モデル",
   teacherKept: "教師モデル",
   parameters: (millions: string) => `${millions}百万パラメータ`,
+  eightBits: "8ビット",
+  float: "float32",
   stages: {
     "reading the labelled frames": "ラベル付き画像の読み込み",
     "making surfaces": "合成表面の生成",
@@ -191,6 +195,7 @@ const ja: typeof en = {
     distill: "蒸留",
     "staging the bundle": "バンドルの準備",
     "comparing student and teacher": "生徒と教師の比較",
+    "8 bits": "8ビット化",
     "judging held-out frames": "未学習画像の評価",
   } as Record<string, string>,
   reasons: {

@@ -74,7 +74,10 @@ function Result({ result, language, t }: { result: NonNullable<RunRow["result"]>
       </Fact>
       <Fact name={t.student}>
         <span title={training.student.why}>{training.student.shipped ? t.studentShipped : t.teacherKept}</span>{" "}
-        <small>{t.parameters(number.format(training.student.parameters[training.student.shipped ? "student" : "teacher"] / 1e6))}</small>
+        <small>
+          {t.parameters(number.format(training.student.parameters[training.student.shipped ? "student" : "teacher"] / 1e6))} ·{" "}
+          {training.int8.shipped ? t.eightBits : t.float}
+        </small>
       </Fact>
     </dl>
   );

@@ -61,9 +61,10 @@ export function summarise({ story, played, bundleBefore, baseline }: SummaryPart
         imagesPerSecond: round(samplesSeen / seconds),
       })),
       student: training.student,
+      int8: training.int8,
     },
     bundles: { before: bundleBefore, after: story.after },
-    absent: ["int8"],
+    absent: [] as string[],
   };
 }
 
@@ -77,7 +78,15 @@ export function inWords({ frames, lost, quality, training }: ReturnType<typeof s
     row("with 20 good frames", quality.fewShot),
     row("retrained", quality.retrained),
     row("plain features", quality.baseline),
-    ...(training ? [`shipped ${training.student.shipped ? "the student" : "the teacher"}: ${training.student.why}`] : []),
+    ...(training ? shippedInWords(training) : []),
+  ];
+}
+
+function shippedInWords({ student, int8 }: NonNullable<ReturnType<typeof summarise>["training"]>): string[] {
+  const times = `${int8.tileMs.before.toFixed(1)} → ${int8.tileMs.after.toFixed(1)} ms a tile, cosine ${int8.cosine.toFixed(4)}`;
+  return [
+    `shipped ${student.shipped ? "the student" : "the teacher"}: ${student.why}`,
+    int8.shipped ? `in 8 bits: ${times}` : `in float: ${int8.shortfalls.join("; ")}`,
   ];
 }
 

@@ -128,6 +128,14 @@ export const TrainingFigures = z.strictObject({
     agreement: z.number(),
     parameters: z.strictObject({ teacher: z.int(), student: z.int() }),
   }),
+  /** Whether the bundle's image tower is in 8 bits, what kept it from that, and what it cost and gained. */
+  int8: z.strictObject({
+    shipped: z.boolean(),
+    shortfalls: z.array(z.string()),
+    cosine: z.number(),
+    bytesRatio: z.number(),
+    tileMs: z.strictObject({ before: z.number(), after: z.number() }),
+  }),
 });
 export type TrainingFigures = z.infer<typeof TrainingFigures>;
 
