@@ -8,8 +8,9 @@ anyway is kept; the rest is computed again from it in the backward pass:
     rotary       q, k turned by their position and v, with their bias; keeps nothing of its own
     act_linear   a product of an activation (norm, SwiGLU + norm, GELU); keeps the activation's input only
 
-A norm's scale and shift are folded into the product behind it (`fold`): x̂·w + b times W is x̂ times W·w, plus W·b. A product's
-bias is added by the part behind it, which has its gradient as a by-product.
+A norm's scale and shift are folded into the product behind it: x̂·w + b times W is x̂ times W·w (`folded_linear`, which makes
+that product's weights again in the backward pass), plus W·b (`folded_bias`). A product's bias is added by the part behind it,
+which has its gradient as a by-product.
 Products and what goes into them have the tower's dtype; sums, norms and the residual stream are float32. Each part runs as
 plain operations, or compiled; on a GPU the wider ones as the kernels in kernels.py.
 """
@@ -47,10 +48,10 @@ def by_kernel(tensor):
     return _INTERPRETED or (_use_compile and tensor.is_cuda)
 
 
-def fold(weight, bias, norm):
-    """Product and bias for normalised inputs: W·w and W·b + bias."""
+def folded_bias(weight, bias, norm):
+    """W·b + bias: what a product's bias becomes where its input is normalised without scale and shift."""
     shift = weight @ norm.bias
-    return weight * norm.weight, shift if bias is None else shift + bias
+    return shift if bias is None else shift + bias
 
 
 def _statistics(x, eps):
@@ -61,6 +62,36 @@ def _statistics(x, eps):
 
 def _column_sums(rows):
     return rows.flatten(0, -2).sum(0, dtype=torch.float32)
+
+
+# --- folded_linear
+
+
+def _folded(weights, scale, pad, dtype):
+    return torch.cat([F.pad(weight * scale, (0, 0, 0, pad)) for weight in weights]).to(dtype)
+
+
+class _FoldedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, n, scale, bias, pad, *weights):
+        ctx.pad, ctx.has_bias = pad, bias is not None
+        ctx.save_for_backward(n, scale, *weights)
+        return F.linear(n, _folded(weights, scale, pad, n.dtype), None if bias is None else bias.to(n.dtype))
+
+    @staticmethod
+    def backward(ctx, dout):
+        n, scale, *weights = ctx.saved_tensors
+        rows = dout.flatten(0, -2)
+        dn = dout @ _folded(weights, scale, ctx.pad, n.dtype)
+        parts = (rows.T @ n.flatten(0, -2)).float().split([weight.shape[0] + ctx.pad for weight in weights])
+        parts = [part[: weight.shape[0]] for part, weight in zip(parts, weights)]
+        dscale = sum((part * weight).sum(0) for part, weight in zip(parts, weights))
+        return dn, dscale, _column_sums(rows) if ctx.has_bias else None, None, *(part * scale for part in parts)
+
+
+def folded_linear(n, norm, weights, bias=None, pad=0):
+    """n·(W·w)ᵀ for all weights as one product, each with `pad` rows of zeros behind it."""
+    return _FoldedLinear.apply(n, norm.weight, bias, pad, *weights)
 
 
 # --- add_norm
@@ -231,8 +262,9 @@ def _gelu_backward(z, bias, da):
 
 class _ActLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z, bias, weight, kind, eps, width):
-        ctx.kind, ctx.width = kind, width
+    def forward(ctx, z, bias, weight, scale, kind, eps):
+        ctx.kind, ctx.width = kind, weight.shape[1]
+        width = ctx.width
         statistics = ()
         if kind == "gelu":
             a = _gelu(z, bias)
@@ -244,13 +276,13 @@ class _ActLinear(torch.autograd.Function):
             a, *statistics = swiglu_norm_forward(z, bias, eps, width)
         else:
             a, *statistics = _swiglu_norm(z, bias, eps, width)
-        ctx.save_for_backward(z, bias, weight, *statistics)
-        return F.linear(a, weight)
+        ctx.save_for_backward(z, bias, weight, scale, *statistics)
+        return F.linear(a, _scaled(weight, scale, a, a.shape[-1]))
 
     @staticmethod
     def backward(ctx, dout):
-        z, bias, weight, *statistics = ctx.saved_tensors
-        da = dout @ weight
+        z, bias, weight, scale, *statistics = ctx.saved_tensors
+        da = dout @ _scaled(weight, scale, dout, z.shape[-1] // 2 if ctx.kind == "swiglu-norm" else weight.shape[1])
         dbias = None
         if ctx.kind == "gelu":
             dz, a, dbias = _gelu_backward(z, bias, da)
@@ -262,9 +294,22 @@ class _ActLinear(torch.autograd.Function):
             dz, a, dbias = swiglu_norm_backward(z, bias, da, *statistics, ctx.width)
         else:
             dz, a, dbias = _swiglu_norm_backward(z, bias, da, *statistics, ctx.width)
-        return dz, dbias, dout.flatten(0, -2).T @ a.flatten(0, -2), None, None, None
+        dweight = (dout.flatten(0, -2).T @ a.flatten(0, -2))[:, : weight.shape[1]].float()
+        if scale is None:
+            return dz, dbias, dweight, None, None, None
+        return dz, dbias, dweight * scale, (dweight * weight).sum(0), None, None
 
 
-def act_linear(z, bias, weight, kind, eps=0.0, width=0):
-    """a(z + bias)·Wᵀ, a one of "gelu", "norm" (no bias) and "swiglu-norm"; the last over its first `width` columns of each half."""
-    return _ActLinear.apply(z, bias, weight, kind, eps, width)
+def _scaled(weight, scale, like, columns):
+    """The product's weights in the dtype and, with zeros, the width of what they are multiplied with."""
+    weight = weight if scale is None else weight * scale
+    return F.pad(weight, (0, columns - weight.shape[1])).to(like.dtype)
+
+
+def act_linear(z, bias, weight, kind, norm=None):
+    """a(z + bias)·(W·w)ᵀ, a one of "gelu", "norm" (no bias) and "swiglu-norm"; w the scale of the norm that a ends with.
+
+    The halves of z may be wider than W: what is past its width is padding.
+    """
+    scale, eps = (None, 0.0) if norm is None else (norm.weight, norm.eps)
+    return _ActLinear.apply(z, bias, weight, scale, kind, eps)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .fused import act_linear, add_norm, fold, rotary
+from .fused import act_linear, add_norm, folded_bias, folded_linear, rotary
 
 #: Products want widths that are multiples of this many elements; 2730 is none.
 ALIGN = 8
@@ -54,7 +54,7 @@ def with_class(kept):
     return F.pad(kept + 1, (1, 0))
 
 
-def image_tokens(trunk, pixels, *, dtype, kept=None, masked=None, mask_token=None, attention="sdpa"):
+def image_tokens(trunk, pixels, *, dtype, patches=True, kept=None, masked=None, mask_token=None, attention="sdpa"):
     """[B, 3, S, S] → stream [B, N, W] and what is still to be added to it: class token, then patches.
 
     `kept` [B, K] names the patches that stay (patch dropout); `masked` [B, P] those replaced by `mask_token`.
@@ -70,9 +70,15 @@ def image_tokens(trunk, pixels, *, dtype, kept=None, masked=None, mask_token=Non
         x = x.gather(1, with_class(kept).unsqueeze(-1).expand(-1, -1, x.shape[-1]))
     tables = rotary_tables(trunk, kept)
     rest = (None, None)
-    for block in trunk.blocks:
-        x, *rest = image_block(block, x, *rest, tables, dtype, attention)
+    for i, block in enumerate(trunk.blocks):
+        # Behind the last attention nothing looks at another token: without patches the class token goes on alone.
+        only = _class_token if not patches and i == len(trunk.blocks) - 1 else None
+        x, *rest = image_block(block, x, *rest, tables, dtype, attention, only)
     return x, *rest
+
+
+def _class_token(rows):
+    return rows[:, :1].contiguous()
 
 
 def patches_of(pixels, side):
@@ -80,38 +86,32 @@ def patches_of(pixels, side):
     return pixels.unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
-def image_block(block, x, delta, bias, tables, dtype, attention):
-    """The stream and what is still to be added to it (rows and a bias), before and after one block."""
+def image_block(block, x, delta, bias, tables, dtype, attention, only=None):
+    """The stream and what is still to be added to it (rows and a bias), before and after one block; `only` chooses rows."""
     attn, mlp = block.attn, block.mlp
     x, n = add_norm(x, delta, bias, block.norm1.eps, dtype)
-    weight, bias = fold(torch.cat((attn.q_proj.weight, attn.k_proj.weight, attn.v_proj.weight)), None, block.norm1)
-    bias = bias + torch.cat((attn.q_proj.bias, torch.zeros_like(attn.q_proj.bias), attn.v_proj.bias))
-    qkv = F.linear(n, weight.to(dtype)).unflatten(-1, (3, attn.num_heads, -1))
+    parts = attn.q_proj, attn.k_proj, attn.v_proj
+    qkv = folded_linear(n, block.norm1, [one.weight for one in parts]).unflatten(-1, (3, attn.num_heads, -1))
+    bias = torch.cat([folded_bias(one.weight, one.bias, block.norm1) for one in parts])
     seen = attend(*rotary(qkv, bias, tables), attention)
-    weight, bias = fold(attn.proj.weight, attn.proj.bias, attn.norm)
-    delta = act_linear(seen, None, weight.to(dtype), "norm", attn.norm.eps)
-    x, n = add_norm(x, delta, bias, block.norm2.eps, dtype)
-    width = mlp.norm.weight.shape[0]
-    pad = -width % ALIGN
-    gate, gate_bias = fold(mlp.fc1_g.weight, mlp.fc1_g.bias, block.norm2)
-    value, value_bias = fold(mlp.fc1_x.weight, mlp.fc1_x.bias, block.norm2)
-    weight = torch.cat((F.pad(gate, (0, 0, 0, pad)), F.pad(value, (0, 0, 0, pad))))
-    bias = torch.cat((F.pad(gate_bias, (0, pad)), F.pad(value_bias, (0, pad))))
-    z = F.linear(n, weight.to(dtype))
-    weight, last = fold(mlp.fc2.weight, mlp.fc2.bias, mlp.norm)
-    return x, act_linear(z, bias, F.pad(weight, (0, pad)).to(dtype), "swiglu-norm", mlp.norm.eps, width), last
+    if only:
+        x, seen = only(x), only(seen)
+    delta = act_linear(seen, None, attn.proj.weight, "norm", attn.norm)
+    x, n = add_norm(x, delta, folded_bias(attn.proj.weight, attn.proj.bias, attn.norm), block.norm2.eps, dtype)
+    pad = -mlp.norm.weight.shape[0] % ALIGN
+    parts = mlp.fc1_g, mlp.fc1_x
+    z = folded_linear(n, block.norm2, [one.weight for one in parts], pad=pad)
+    bias = torch.cat([F.pad(folded_bias(one.weight, one.bias, block.norm2), (0, pad)) for one in parts])
+    delta = act_linear(z, bias, mlp.fc2.weight, "swiglu-norm", mlp.norm)
+    return x, delta, folded_bias(mlp.fc2.weight, mlp.fc2.bias, mlp.norm)
 
 
 def embed_image(trunk, pixels, *, patches, **options):
     """`image_embeds` [B, D] and, where `patches` are wanted, `patch_embeds` [B, K, D]; float32, all of length 1."""
     dtype = options["dtype"]
     if is_fast(trunk):
-        x, delta, bias = image_tokens(trunk, pixels, **options)
-        if not patches:
-            x, delta = x[:, :1], delta[:, :1]
-        _, n = add_norm(x, delta, bias, trunk.norm.eps, dtype)
-        weight, bias = fold(trunk.head.weight, trunk.head.bias, trunk.norm)
-        out = F.linear(n, weight.to(dtype), bias.to(dtype))
+        _, n = add_norm(*image_tokens(trunk, pixels, patches=patches, **options), trunk.norm.eps, dtype)
+        out = folded_linear(n, trunk.norm, [trunk.head.weight], folded_bias(trunk.head.weight, trunk.head.bias, trunk.norm))
     else:
         out = trunk.head(timm_tokens(trunk, pixels, **options))
     out = F.normalize(out.float(), dim=-1)
@@ -149,25 +149,27 @@ def image_features(trunk, pixels, **options):
 def embed_text(text, ids, *, dtype, attention="sdpa"):
     """[T, L] token ids → `text_embeds` [T, D], float32, of length 1."""
     # The row of the highest id, the end of the text, is all that is read, and no row looks at later ones:
-    ends = ids.argmax(-1)
+    ends, rows = ids.argmax(-1), torch.arange(len(ids), device=ids.device)
     x = text.token_embedding(ids) + text.positional_embedding[: ids.shape[1]]
     delta = bias = None
-    for block in text.transformer.resblocks:
-        x, delta, bias = text_block(block, x, delta, bias, dtype, attention)
-    rows = torch.arange(len(ids), device=ids.device)
-    _, n = add_norm(x[rows, ends], delta[rows, ends], bias, text.ln_final.eps, dtype)
-    weight, bias = fold(text.text_projection.T, None, text.ln_final)
-    return F.normalize(F.linear(n, weight.to(dtype), bias.to(dtype)).float(), dim=-1)
+    blocks = text.transformer.resblocks
+    for i, block in enumerate(blocks):
+        only = (lambda t: t[rows, ends]) if i == len(blocks) - 1 else None
+        x, delta, bias = text_block(block, x, delta, bias, dtype, attention, only)
+    _, n = add_norm(x, delta, bias, text.ln_final.eps, dtype)
+    weight = text.text_projection.T
+    return F.normalize(folded_linear(n, text.ln_final, [weight], folded_bias(weight, None, text.ln_final)).float(), dim=-1)
 
 
-def text_block(block, x, delta, bias, dtype, attention):
+def text_block(block, x, delta, bias, dtype, attention, only=None):
     attn, mlp = block.attn, block.mlp
     x, n = add_norm(x, delta, bias, block.ln_1.eps, dtype)
-    weight, bias = fold(attn.in_proj_weight, attn.in_proj_bias, block.ln_1)
-    q, k, v = F.linear(n, weight.to(dtype), bias.to(dtype)).unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
+    bias = folded_bias(attn.in_proj_weight, attn.in_proj_bias, block.ln_1)
+    q, k, v = folded_linear(n, block.ln_1, [attn.in_proj_weight], bias).unflatten(-1, (3, attn.num_heads, -1)).unbind(2)
     seen = attend(q, k, v, attention, causal=True)
+    if only:
+        x, seen = only(x), only(seen)
     delta = F.linear(seen, attn.out_proj.weight.to(dtype))
     x, n = add_norm(x, delta, attn.out_proj.bias, block.ln_2.eps, dtype)
-    weight, bias = fold(mlp.c_fc.weight, mlp.c_fc.bias, block.ln_2)
-    z = F.linear(n, weight.to(dtype))
-    return x, act_linear(z, bias, mlp.c_proj.weight.to(dtype), "gelu"), mlp.c_proj.bias
+    z = folded_linear(n, block.ln_2, [mlp.c_fc.weight])
+    return x, act_linear(z, folded_bias(mlp.c_fc.weight, mlp.c_fc.bias, block.ln_2), mlp.c_proj.weight, "gelu"), mlp.c_proj.bias
