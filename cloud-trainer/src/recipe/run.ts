@@ -17,7 +17,7 @@ import { z } from "zod";
 import { startScoringFile } from "../import/start-scoring.ts";
 import { readJsonFile } from "../json-file.ts";
 import { BASE_WORDS } from "../samples/words.ts";
-import { createEngine } from "../train/engines/engine.ts";
+import { createEngine } from "../train/engines/create-engine.ts";
 import { drawTensors } from "../train/engines/tfjs/weights.ts";
 import { openRunFolder } from "../train/run-folder.ts";
 import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-folder.ts";

@@ -13,7 +13,8 @@ import { distillBatches, distillSet } from "../../../cloud-trainer/src/samples/d
 import { maskedBatches, targetLength } from "../../../cloud-trainer/src/samples/masked-batch.ts";
 import { tuneBatches } from "../../../cloud-trainer/src/samples/tune-batch.ts";
 import { BASE_WORDS } from "../../../cloud-trainer/src/samples/words.ts";
-import { createEngine, type Engine } from "../../../cloud-trainer/src/train/engines/engine.ts";
+import { createEngine } from "../../../cloud-trainer/src/train/engines/create-engine.ts";
+import type { Engine } from "../../../cloud-trainer/src/train/engines/engine.ts";
 import { createTeacher } from "../../../cloud-trainer/src/train/engines/tfjs/distill.ts";
 import { drawTensors } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
 import { createTorchEngine } from "../../../cloud-trainer/src/train/engines/torch/engine.ts";

@@ -1,9 +1,8 @@
 /**
  * What an engine offers a recipe: the four stages, each from its setup to the weights it ends with.
- * `tfjs` trains in this process, on this machine's processor; `torch` drives Python processes, on GPUs where there are any.
+ * In: the setups of the engine tfjs, which are plain data and functions that draw batches. Out: plain tensors.
  */
 import type { ModelConfig, Tensor } from "@kenpin/clip";
-import type { Recipe } from "@kenpin/schema";
 import type { ContrastiveSetup } from "./tfjs/contrastive.ts";
 import type { DistillSetup } from "./tfjs/distill.ts";
 import type { PretrainSetup } from "./tfjs/masked-modelling.ts";
@@ -11,7 +10,7 @@ import type { StageOutcome } from "./tfjs/stage.ts";
 import type { TuneSetup } from "./tfjs/tune.ts";
 
 /** Beside what tfjs needs: the teacher itself, the words as texts, and each batch's captions. */
-export type TaughtSetup = Omit<DistillSetup, "batchAt" | "words"> & {
+type TaughtSetup = Omit<DistillSetup, "batchAt" | "words"> & {
   teacher: { config: ModelConfig; tensors: ReadonlyMap<string, Tensor> };
   words: DistillSetup["words"] & { texts: { good: string[]; bad: string[] } };
   batchAt: (draw: number) => ReturnType<DistillSetup["batchAt"]> & { captions: string[] };
@@ -27,25 +26,3 @@ export type Engine = {
   /** Whether it reads WebDataset shards itself: folders of millions of pictures never pass through this process. */
   readsShards: boolean;
 };
-
-export async function createEngine({ engine, torch }: Pick<Recipe, "engine" | "torch">, gpus: number | null): Promise<Engine> {
-  if (engine === "torch") {
-    const { createTorchEngine } = await import("./torch/engine.ts");
-    return createTorchEngine({ gpus, ...torch });
-  }
-  const [masked, contrastive, tune, distill] = await Promise.all([
-    import("./tfjs/masked-modelling.ts"),
-    import("./tfjs/contrastive.ts"),
-    import("./tfjs/tune.ts"),
-    import("./tfjs/distill.ts"),
-  ]);
-  const { trainMasked } = masked;
-  return {
-    trainMasked,
-    trainContrastive: contrastive.trainContrastive,
-    trainTune: tune.trainTune,
-    trainDistill: distill.trainDistill,
-    storesTeacher: true,
-    readsShards: false,
-  };
-}
