@@ -6,7 +6,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Checkpoint, openPytorch, openSafetensors, openSafetensorsIndex } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
-import { type OpenFile, openFile } from "./files.ts";
+import { type OpenFile, openFile } from "../files.ts";
 
 export type OpenCheckpoint = {
   checkpoint: Checkpoint;

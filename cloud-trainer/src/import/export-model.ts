@@ -1,5 +1,5 @@
 /** A model folder written again with other graphs: same weights, byte for byte, other nodes or outputs. */
-import { wholeFolder } from "./files.ts";
+import { wholeFolder } from "../files.ts";
 import { type ModelCard, readModelFolder, writeDescription } from "./model-folder.ts";
 import { type GraphOptions, writeFromFolder } from "./write-graphs.ts";
 

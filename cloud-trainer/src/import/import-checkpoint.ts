@@ -8,7 +8,7 @@ import { readFile } from "node:fs/promises";
 import { fitCheckpoint, type ModelConfig, tensorShapes } from "@kenpin/clip";
 import { errorLine, KenpinError, parseAtDoor } from "@kenpin/schema";
 import { openCheckpoint } from "./checkpoint-file.ts";
-import { sha256Of, wholeFolder } from "./files.ts";
+import { sha256Of, wholeFolder } from "../files.ts";
 import { type ModelCard, writeDescription, writeWeights } from "./model-folder.ts";
 import { PulledFiles, PULLED_FILE } from "./pulled.ts";
 import { type GraphOptions, writeFromCheckpoint } from "./write-graphs.ts";

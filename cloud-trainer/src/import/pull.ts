@@ -10,7 +10,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { downloadFile, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { errorLine, KenpinError } from "@kenpin/schema";
-import { sha256Of } from "./files.ts";
+import { sha256Of } from "../files.ts";
 import { PULLED_FILE, type PulledFiles } from "./pulled.ts";
 
 /** Where open_clip's own registry finds the published models. */

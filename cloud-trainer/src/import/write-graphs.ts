@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { ModelConfig } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
 import { type Model, type ModelBytes, openPrepared, type ReadTensor, textModel, visionModel } from "@kenpin/onnx";
-import { openFile } from "./files.ts";
+import { openFile } from "../files.ts";
 import type { ModelCard } from "./model-folder.ts";
 
 export type GraphOptions = ModelCard["graph"];

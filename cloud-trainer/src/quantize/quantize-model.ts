@@ -3,12 +3,13 @@
  * In: folder, scheme, calibration pictures. Out: a folder with vision.onnx and text.onnx, everything else of the source
  * that its users read, and quantization.json. Whoever calls brings words, texts and pictures with known defects.
  */
-import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { createTokenizer, type ModelConfig } from "@kenpin/clip";
 import { type ModelRunner, startModel, type Tensors } from "@kenpin/inspector";
 import { type Model, productProbe, type Scheme, textModel, textPlaces, visionModel, visionPlaces, type WeightForm } from "@kenpin/onnx";
 import { KenpinError, type Preprocess, PromptSet } from "@kenpin/schema";
+import { wholeFolder } from "../files.ts";
 import { type CalibrationSet, readCalibration } from "./calibration-pictures.ts";
 import { type ChosenPlan, choosePlan, type SearchBudget, type TowerJob, withTower } from "./choose-plan.ts";
 import { answersOf, cosinesOf, fidelityOf, type Judged, rankAgreement, rankingOf } from "./fidelity.ts";
@@ -48,19 +49,15 @@ const JUDGED_LIMIT = 24;
 
 export async function quantizeModel(options: QuantizeOptions): Promise<QuantizationReport> {
   const source = await openSource(options.model);
-  const partial = join(dirname(options.out), `.${basename(options.out)}.partial`);
+  const made: { report?: QuantizationReport } = {};
   try {
-    if ((await readdir(options.out).catch(() => [])).length > 0)
-      throw new KenpinError("folder-not-empty", `${options.out} already holds files; name a new folder`);
-    await rm(partial, { recursive: true, force: true });
-    await mkdir(join(partial, "work"), { recursive: true });
-    const report = await quantizeInto(partial, source, options);
-    await rm(join(partial, "work"), { recursive: true });
-    await rm(options.out, { recursive: true, force: true });
-    await rename(partial, options.out);
-    return report;
+    await wholeFolder(options.out, async (partial) => {
+      await mkdir(join(partial, "work"));
+      made.report = await quantizeInto(partial, source, options);
+      await rm(join(partial, "work"), { recursive: true });
+    });
+    return made.report as QuantizationReport;
   } finally {
-    await rm(partial, { recursive: true, force: true });
     await source.close();
   }
 }

@@ -11,6 +11,7 @@ import { type ModelWorker, startModelWorker } from "@kenpin/inspector";
 import { type Model, type ModelBytes, openPrepared } from "@kenpin/onnx";
 import { errorLine, KenpinError, type Scoring } from "@kenpin/schema";
 import { z } from "zod";
+import { type OpenFile, openFile } from "../files.ts";
 import { ScoringFile } from "../weights-folder.ts";
 
 export type Tower = "vision" | "text";
@@ -40,11 +41,11 @@ export async function openSource(dir: string): Promise<Source> {
   const config = parseModelConfig(await readJson(dir, "config.json"), join(dir, "config.json"));
   const card = parseCard(await readJson(dir, "card.json"), dir);
   const scoring = existsSync(join(dir, "scoring.json")) ? ScoringFile.safeParse(await readJson(dir, "scoring.json")).data : undefined;
-  const opened: FileHandle[] = [];
+  const opened: OpenFile[] = [];
   const openHere = async (name: string) => {
-    const { handle, source } = await openRanges(join(dir, name));
-    opened.push(handle);
-    return source;
+    const file = await openFile(join(dir, name));
+    opened.push(file);
+    return file.source;
   };
   const checkpoint = existsSync(join(dir, "model.safetensors")) ? await openSafetensors(await openHere("model.safetensors")) : null;
   const side = config.image.size;
@@ -63,7 +64,7 @@ export async function openSource(dir: string): Promise<Source> {
     },
     close: async () => {
       await worker?.close();
-      for (const handle of opened) await handle.close();
+      for (const file of opened) await file.close();
     },
   };
 }
@@ -87,24 +88,6 @@ async function writeFiles(dir: string, tower: Tower, pieces: AsyncGenerator<Mode
     for (const handle of files.values()) await handle.close();
   }
   return written;
-}
-
-async function openRanges(path: string): Promise<{ handle: FileHandle; source: ByteSource }> {
-  const handle = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
-    throw new KenpinError("file-unreadable", `${path} cannot be opened (${error.code}); check the path`, { cause: error });
-  });
-  const { size } = await handle.stat();
-  const read = async (offset: number, length: number) => {
-    const bytes = new Uint8Array(length);
-    let have = 0;
-    while (have < length) {
-      const { bytesRead } = await handle.read(bytes, have, length - have, offset + have);
-      if (bytesRead === 0) throw new KenpinError("file-unreadable", `${path} ended at byte ${offset + have}; was it changed meanwhile?`);
-      have += bytesRead;
-    }
-    return bytes;
-  };
-  return { handle, source: { size, read } };
 }
 
 async function logitScaleOf(checkpoint: Checkpoint | null): Promise<number> {

@@ -18,7 +18,9 @@ import { createTorchEngine } from "../../../cloud-trainer/src/train/engines/torc
 import { lookAtPython, needGpus, PACKAGE_DIR } from "../../../cloud-trainer/src/train/engines/torch/python.ts";
 import { skyTask } from "../../../cloud-trainer/src/train/engines/torch/sky-task.ts";
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
+import { Recipe } from "@kenpin/schema";
 import sharp from "sharp";
+import { runRecipe } from "../../../cloud-trainer/src/recipe/run.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
 
 const python = process.env["KENPIN_PYTHON"];
@@ -195,6 +197,42 @@ test("WebDataset shards are read by the ranks themselves, whatever their number;
   await assert.rejects(losses(join(dir, "lost"), { processes: 1, steps: 8, shards: [shards] }), (error: Error) =>
     error.message.includes(lost),
   );
+});
+
+test("a recipe for the engine torch runs stage by stage in a run folder like any other, and goes on where it stood", {
+  skip,
+}, async (t) => {
+  const dir = await temporary(t);
+  const optimizer = { warmup: 1, plainShare: 0.1, rates: { image: 0.003, text: 0.0003, other: 0.003 } };
+  const stage = { steps: 2, batch: 8, data: { generated: { surfaces: 64 } }, optimizer };
+  const recipe = Recipe.parse({
+    name: "three stages",
+    engine: "torch",
+    torch: { precision: "float32" },
+    start: { model: "kenpin-xs-8" },
+    stages: [
+      { stage: "pretrain", ...stage },
+      { stage: "train", ...stage, microBatch: 4 },
+      { stage: "distill", ...stage, student: { model: "kenpin-xs-8" }, views: 1 },
+    ],
+  });
+  const told = new Set<string>();
+  const run = () => runRecipe({ recipe, dir, note: () => undefined, tell: ({ stage: name, loss }) => loss !== null && told.add(name) });
+  const { stages } = await run();
+  assert.deepEqual(
+    stages.map(({ done }) => [done.stage, done.steps]),
+    [
+      ["pretrain", 2],
+      ["train", 2],
+      ["distill", 2],
+    ],
+  );
+  assert.deepEqual([...told], ["pretrain", "train", "distill"]);
+  for (const { done } of stages) assert.match(done.backend, /^torch .* on cpu/);
+  assert.ok(!(await readdir(join(dir, "3-distill"))).some((name) => name.includes("start")), "no weights are left lying about");
+  told.clear();
+  await run();
+  assert.equal(told.size, 0, "finished stages are not trained again");
 });
 
 test("a missing Python, a PyTorch without CUDA and too few GPUs are said with what to do", async () => {

@@ -1,5 +1,5 @@
 /**
- * Files as the import needs them: read in ranges, hashed while something else happens, a folder that is whole or not there.
+ * Files as import and quantization need them: read in ranges, hashed while something else happens, a folder that is whole or not there.
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
