@@ -143,7 +143,8 @@ async function inEightBits(float: Awaited<ReturnType<typeof stageBoth>>["teacher
 }
 
 const CALIBRATION_FRAMES = 32;
-const JUDGED = 96;
+/** Fewer would have the gate decide by chance: the drops it allows are of a few pairs of pictures. */
+const JUDGED = 400;
 
 function figuresOf(stages: Ran) {
   const sum = (of: (done: StageDone) => number) => stages.reduce((total, { done }) => total + of(done), 0);
