@@ -8,8 +8,10 @@ out/figures.json; on stdout JSON lines. Killed at any step it goes on from its l
 """
 import argparse
 import json
+import os
 import pathlib
 import sys
+import traceback
 
 import torch
 from safetensors.torch import save_file
@@ -41,9 +43,11 @@ def main():
     except torch.OutOfMemoryError as error:
         say(refused=f"the device's memory is full ({str(error).splitlines()[0]}); lower batch, or set microBatch")
         return REFUSED
-    finally:
-        if ranks:
-            ranks.close()
+    except Exception:  # a lost peer, most likely: nothing may wait for it, torchrun is to start all ranks again
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    ranks.close()
     return 0
 
 
@@ -67,4 +71,6 @@ def run(job, ranks):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code:
+        os._exit(code)  # the other ranks may be gone or waiting: no orderly end with them

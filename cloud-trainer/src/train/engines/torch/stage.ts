@@ -2,7 +2,7 @@
  * A stage of a recipe on PyTorch: the same setup that the engine tfjs takes, as a job for the Python side and batches in files.
  * In: weights, the stage of the recipe, batches by draw. Out: the weights it ends with, in the same run folder's layout.
  */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { bytesSource, encodeSafetensors, type ModelConfig, readAllTensors, type Tensor } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
@@ -24,7 +24,8 @@ const Figures = z.strictObject({
   resumedAt: z.int().nullable(),
 });
 
-type StageJob = { stage: string; setup: StageSetup; own?: ReadonlyMap<string, Tensor>; parts: Record<string, unknown>; draw: Draw };
+type JobParts = { teacher?: { config: ModelConfig; weights: string } | { length: number }; [field: string]: unknown };
+type StageJob = { stage: string; setup: StageSetup; own?: ReadonlyMap<string, Tensor>; parts: JobParts; draw: Draw };
 
 export async function runTorchStage(options: TorchOptions, { stage, setup, own, parts, draw }: StageJob): Promise<StageOutcome> {
   const { folder, config, tensors, recipe, seed, signal, onStep, onEvent } = setup;
@@ -50,11 +51,16 @@ export async function runTorchStage(options: TorchOptions, { stage, setup, own, 
   await writeFile(join(folder.dir, "job.json"), JSON.stringify(job));
   const ranks = options.processes ?? options.gpus ?? Math.max(1, found.gpus);
   const began = await runInPython({ python, dir: folder.dir, ranks, draw, onStep, onEvent, ...(signal && { signal }) });
-  const all = await readAllTensors(bytesSource(await readFile(join(folder.dir, "out", "model.safetensors"))));
+  const out = join(folder.dir, "out");
+  const all = await readAllTensors(bytesSource(await readFile(join(out, "model.safetensors"))));
+  const figures = await readJsonFile(Figures, join(out, "figures.json"));
+  // What it ended with is the caller's to keep; a stage done again starts from weights written again.
+  const teacher = parts.teacher && "weights" in parts.teacher ? [parts.teacher.weights] : [];
+  for (const path of [out, weights, ...teacher]) await rm(path, { recursive: true, force: true });
   return {
     tensors: new Map([...tensors.keys()].map((name) => [name, all.get(name) as Tensor])),
     extra: new Map([...all].filter(([name]) => !tensors.has(name))),
-    figures: await readJsonFile(Figures, join(folder.dir, "out", "figures.json")),
+    figures,
     backend: `torch ${began.torch} on ${began.device}, ${ranks === 1 ? "one process" : `${ranks} processes`}`,
   };
 }
