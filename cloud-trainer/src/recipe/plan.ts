@@ -21,7 +21,7 @@ type StagePlan = {
 export type Plan = { stages: StagePlan[]; seconds: number; gflops: number; memoryMb: number };
 
 /** Forward and backward are three times the forward pass; steps reach about this share of the rate of large products. */
-const STEP_SHARE = 0.3;
+const STEP_SHARE = 0.5;
 /** Node, TensorFlow and pictures in memory before the first step. */
 const RESIDENT_MB = 450;
 const CAPTIONS_EACH = 0.6;
