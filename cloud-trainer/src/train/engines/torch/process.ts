@@ -1,7 +1,8 @@
 /**
  * One stage in Python: the processes torchrun starts, what they print, and the batches they ask for.
  * In: a job and a function that draws a batch. Out: when they have ended well, nothing; else one error that says why.
- * A dead rank is torchrun's: it starts all ranks again, and they go on from the last checkpoint.
+ * When a rank dies torchrun ends the others, and all are started again here, with a rendezvous of their own (torchrun's restart
+ * in place lets new ranks of the CPU back end find the addresses of dead ones); they go on from the last checkpoint.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, rm, writeFile } from "node:fs/promises";
@@ -63,6 +64,17 @@ export function feedDir(dir: string): string {
 
 /** What the ranks said they run on. */
 export async function runInPython(run: StageProcess): Promise<{ device: string; torch: string }> {
+  for (let restarts = 0; ; restarts++) {
+    try {
+      return await runOnce(run);
+    } catch (error) {
+      const lost = error instanceof KenpinError && error.code === "engine-failed";
+      if (!lost || run.ranks === 1 || restarts === RESTARTS) throw error;
+    }
+  }
+}
+
+async function runOnce(run: StageProcess): Promise<{ device: string; torch: string }> {
   run.signal?.throwIfAborted();
   await rm(feedDir(run.dir), { recursive: true, force: true });
   await mkdir(feedDir(run.dir), { recursive: true });
@@ -96,7 +108,7 @@ export async function runInPython(run: StageProcess): Promise<{ device: string; 
 
 function start({ python, dir, ranks }: StageProcess): ChildProcess {
   const own = ["-m", "kenpin_torch.run", "--job", join(dir, "job.json")];
-  const torchrun = ["-m", "torch.distributed.run", "--standalone", `--nproc-per-node=${ranks}`, `--max-restarts=${RESTARTS}`];
+  const torchrun = ["-m", "torch.distributed.run", "--standalone", `--nproc-per-node=${ranks}`, "--max-restarts=0"];
   const { MALLOC_MMAP_MAX_: _, MALLOC_TRIM_THRESHOLD_: __, MALLOC_TOP_PAD_: ___, ...env } = process.env;
   return spawn(python, ranks > 1 ? [...torchrun, ...own] : own, {
     stdio: ["ignore", "pipe", "pipe"],
