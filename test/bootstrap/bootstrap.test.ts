@@ -137,7 +137,10 @@ test("an unknown command names those there are", () => {
   for (const args of [[], ["strat"], ["toString"]]) {
     const { status, stdout, stderr } = spawnSync(process.execPath, [BOOTSTRAP, ...args], { encoding: "utf8" });
     assert.deepEqual([status, stdout], [1, ""]);
-    assert.equal(stderr, `kenpin: unknown command "${args[0] ?? ""}"; expected one of: start, kenpin, agent, test, check, bench:int8, setup\n`);
+    assert.equal(
+      stderr,
+      `kenpin: unknown command "${args[0] ?? ""}"; expected one of: start, kenpin, agent, test, check, bench:int8, setup\n`,
+    );
   }
 });
 

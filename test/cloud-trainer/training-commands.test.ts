@@ -1,10 +1,9 @@
-/** `kenpin baseline`, `generate`, `stage` and `train-base` as a user types them; errors are one line and exit code 1. */
+/** `kenpin baseline`, `generate` and `stage` as a user types them; errors are one line and exit code 1. */
 import assert from "node:assert/strict";
 import { globSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
-import { readWeightsFolder } from "../../cloud-trainer/src/weights-folder.ts";
 import { StagedManifest } from "../../cloud-trainer/src/bundle/staged.ts";
 import { createTokenizer, modelConfig } from "@kenpin/clip";
 import { inFolder, type Ran, runKenpin } from "./import/seeded-checkpoint.ts";
@@ -113,21 +112,6 @@ test("kenpin stage prints what the manifest will say; without a model or with ba
     failed(await stage(BASE, await place(dir, { good: ["even"], bad: ["torn"], goods: [] })), /unknown key "goods", did you mean "good"\?/);
     failed(await stage(BASE, join(dir, "none.json")), /\[file-unreadable\]$/);
   });
-});
-
-test("kenpin train-base leaves a weights' folder that can be staged and trained on from", async () => {
-  await inFolder(async (dir) => {
-    const out = join(dir, "base");
-    const ran = await runKenpin(["train-base", "--out", out, "--seconds", "2", "--surfaces", "64", "--batch", "8"]);
-    assert.equal(ran.code, 0, ran.stderr);
-    assert.match(ran.stderr, /step 1, loss \d+\.\d+, gradient \d+\.\d+, \d+ images\/s/);
-    const { card, config, tensors } = await readWeightsFolder(out);
-    assert.equal(config.name, "kenpin-s-8");
-    assert.match(card.provenance[0]?.source ?? "", /64 captioned surfaces/);
-    for (const [name, { data }] of tensors) assert.ok(data.every(Number.isFinite), name);
-    assert.ok(!tensors.has("patch_bias"), "what only training needs stays out");
-  });
-  failed(await runKenpin(["train-base", "--out", "/dev/null/x", "--seconds", "0"]), /at seconds: /);
 });
 
 function order(name: string): number {
