@@ -63,7 +63,7 @@ test("a run folder with labelled frames becomes a tuned model, a bundle's files,
     assert.ok(result.training.steps >= 1 && result.training.samplesSeen > 0);
     assert.deepEqual(
       result.data.map(({ images }) => images),
-      [12],
+      [8],
     );
     assert.deepEqual(
       result.training.stages.map(({ stage }) => stage),
@@ -126,8 +126,16 @@ async function labelsMovedOnlyTheImageTower(modelDir: string): Promise<void> {
     else moved += Number(data.some((value, i) => value !== old[i]));
   }
   assert.ok(moved > 50, `${moved} weights moved`);
-  assert.deepEqual(shipped.card.provenance.slice(1), (await readWeightsFolder(BASE)).card.provenance);
-  assert.match(shipped.card.provenance[0]?.source ?? "", /tune on 12 labelled frames/);
+  const base = (await readWeightsFolder(BASE)).card.provenance;
+  const student = (await readWeightsFolder(join(ROOT, "cloud-trainer/student"))).card.provenance;
+  // Everything that any of its weights came from, once.
+  const origins =
+    shipped.config.image.depth === 2 ? [...base, ...student.filter(({ name }) => !base.some((row) => row.name === name))] : base;
+  assert.deepEqual(shipped.card.provenance.slice(1), origins);
+  const stages = (shipped.card["training"] as { stages: { stage: string; gflops: { trained: number } }[] }).stages;
+  assert.deepEqual(stages.slice(0, 3).map(({ stage }) => stage), ["pretrain", "train", "tune"]); // biome-ignore format: one line
+  assert.ok(stages.every(({ gflops }) => gflops.trained > 0));
+  assert.match(shipped.card.provenance[0]?.source ?? "", /tune on 8 labelled frames/);
 }
 
 /** The files a hub will sign give the scores that the manifest will promise. */

@@ -2,7 +2,6 @@
  * `kenpin train`: a recipe, from plan to model. The training runs in a process of its own that is started again when its
  * memory has grown or it was killed; started once more by hand, the command goes on where the run stopped.
  */
-import { randomUUID } from "node:crypto";
 import { mkdir, open, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
@@ -11,9 +10,9 @@ import { Command } from "commander";
 import { z } from "zod";
 import { readJsonFile } from "../json-file.ts";
 import { type Plan, planOf } from "../recipe/plan.ts";
-import { createProgressLine, duration } from "../recipe/progress-line.ts";
 import { readRecipe } from "../recipe/recipe-file.ts";
 import { startTrainer, type TrainerCommand } from "../trainer-process.ts";
+import { createTrainingScreen, duration } from "./training-screen.ts";
 
 const Options = z.strictObject({
   out: z.string().min(1).optional(),
@@ -24,12 +23,10 @@ const Options = z.strictObject({
   gpus: z.coerce.number().pipe(z.int().min(1).max(1024)).optional(),
 });
 /** What the training process prints, a line each. */
-const Line = z.union([RunProgress, z.strictObject({ note: z.string() }), z.strictObject({ gflopsPerSecond: z.number() })]);
-const Done = z.looseObject({ card: z.unknown() });
+const Line = z.union([RunProgress, z.strictObject({ note: z.string() })]);
 
 /** Longer than this is asked for before it is begun. */
 const LONG_SECONDS = 600;
-const SAY_EVERY_MS = 5000;
 
 export function trainCommand(): Command {
   return new Command("train")
@@ -49,7 +46,7 @@ export function trainCommand(): Command {
         throw new KenpinError("invalid-input", "--gpus is for the engine torch; say --engine torch, or engine: torch in the recipe");
       const plan = await makePlan(recipe);
       if (json) print({ plan });
-      else say(describe(plan));
+      else say(describe(plan, recipe));
       if (planOnly) return;
       if (out === undefined) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
       if (!yes) await agree(plan);
@@ -87,13 +84,16 @@ async function makePlan(recipe: Recipe): Promise<Plan> {
   return planOf(recipe, rate);
 }
 
-function describe({ stages, seconds, memoryMb }: Plan): string {
+function describe({ stages, seconds, memoryMb }: Plan, { engine }: Recipe): string {
   const rows = stages.map(
     (stage) =>
       `  ${stage.stage.padEnd(9)} ${String(stage.steps).padStart(8)} steps  ${String(stage.samples).padStart(10)} pictures  ` +
       `${stage.gflops.toExponential(2)} GFLOPs  ${duration(stage.seconds).padStart(7)}  ${stage.memoryMb} MB`,
   );
-  return ["the run will take, as far as can be foreseen:", ...rows, `  in all ${duration(seconds)}, at most ${memoryMb} MB`].join("\n");
+  const on = engine === "torch" ? ", on this machine's processor; what a GPU will do is not known here" : "";
+  return [`the run will take, as far as can be foreseen${on}:`, ...rows, `  in all ${duration(seconds)}, at most ${memoryMb} MB`].join(
+    "\n",
+  );
 }
 
 async function agree({ seconds }: Plan): Promise<void> {
@@ -110,7 +110,7 @@ async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolea
   const { claimRun } = await import("../recipe/run-claim.ts");
   await claimRun(dir, recipe);
   const release = await lock(dir);
-  const show = json ? print : createScreen();
+  const show = json ? print : createTrainingScreen();
   const child = startTrainer(
     ownCommand(),
     ["train-process", "--run", dir, ...(gpus ? ["--gpus", String(gpus)] : [])],
@@ -129,8 +129,7 @@ async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolea
     await release();
   }
   const model = join(dir, "model");
-  const { card } = Done.parse({ card: JSON.parse(await readFile(join(model, "card.json"), "utf8")) });
-  if (json) print({ model, card });
+  if (json) print({ model, card: JSON.parse(await readFile(join(model, "card.json"), "utf8")) });
   else say(`\nthe model is in ${model}; kenpin score --model ${model} chooses its scoring rule`);
 }
 
@@ -138,11 +137,10 @@ async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolea
 async function lock(dir: string): Promise<() => Promise<void>> {
   await mkdir(dir, { recursive: true });
   const file = join(dir, "lock");
-  const own = `${process.pid} ${randomUUID()}`;
   for (let tries = 0; tries < 2; tries++) {
     try {
       const handle = await open(file, "wx");
-      await handle.writeFile(own).finally(() => handle.close());
+      await handle.writeFile(String(process.pid)).finally(() => handle.close());
       return () => rm(file, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
@@ -162,24 +160,6 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
-}
-
-/** On a terminal one line that is written over; elsewhere a line every few seconds. */
-function createScreen(): (line: z.infer<typeof Line>) => void {
-  const lineOf = createProgressLine();
-  let [saidAt, stage] = [0, ""];
-  return (line) => {
-    if ("note" in line) return say(`${process.stderr.isTTY ? "\r\x1b[K" : ""}${line.note}`);
-    if (!("stage" in line)) return;
-    const text = lineOf(line);
-    const fresh = line.stage !== stage;
-    if (process.stderr.isTTY) process.stderr.write(`${fresh && stage ? "\n" : ""}\r\x1b[K${text}`);
-    else if (fresh || Date.now() - saidAt >= SAY_EVERY_MS) {
-      say(text);
-      saidAt = Date.now();
-    }
-    stage = line.stage;
-  };
 }
 
 function ownCommand(): TrainerCommand {

@@ -1,8 +1,8 @@
 /**
  * Whether a student may stand in for its teacher: it must tell good from bad nearly as well on the labelled frames there are,
  * and put them in nearly the same order. Otherwise the teacher is shipped, and the reason is kept.
- * This compares two models on one set of frames, some of which both have learned from; it says nothing of how good either
- * is, which held-out frames alone do.
+ * This compares two models on frames that both have learned from; it says nothing of how good either is, which held-out
+ * frames alone do.
  */
 import { auroc, rankCorrelation } from "@kenpin/stats";
 import { type HeldOutFrame, type StagedBundle, scoreFrames } from "./score-frames.ts";

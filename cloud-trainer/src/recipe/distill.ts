@@ -20,7 +20,7 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
   if (data.frames.length + data.surfaces.length === 0) {
     throw new KenpinError("no-pictures", "the stage distill needs pictures: name a set, or generated surfaces, under data");
   }
-  const { config, tensors } = await begin(teacher, stage.student, recipe.seed);
+  const { config, tensors, provenance } = await begin(teacher, stage.student, recipe.seed);
   const source = {
     config,
     frames: data.frames.map(({ image }) => image),
@@ -42,20 +42,25 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
     words: { good, bad, texts: words },
     batchAt: distillBatches(set, embeds, { config, size: stage.batch, seed: recipe.seed }),
   });
-  const student = { ...teacher, config, tokenLayers: tokenLayersOf(teacher, config) };
+  const card = { ...teacher.card, provenance: [...teacher.card.provenance, ...provenance] };
+  const student = { ...teacher, config, card, tokenLayers: tokenLayersOf(teacher, config) };
   // The teacher looks once at each view, however often the student comes back to it.
   const teacherShare = set.count / Math.max(1, outcome.figures.samplesSeen);
   return resultOf(student, outcome, { trained: imageGflops(config), teacher: imageGflops(teacher.config) * teacherShare });
 };
 
+/** The student's start, and whatever of its origin is not its teacher's already. */
 async function begin(teacher: Model, { model, weights, start }: StageOf<"distill">["student"], seed: number) {
   if (weights !== undefined) {
     const taught = await readWeightsFolder(weights);
     const config = studentConfig(teacher.config, taught.config);
-    return { config, tensors: createStudent(teacher, config, taught) };
+    const known = new Set(teacher.card.provenance.map(({ name }) => name));
+    const provenance = taught.card.provenance.filter(({ name }) => !known.has(name));
+    return { config, tensors: createStudent(teacher, config, taught), provenance };
   }
   const config = studentConfig(teacher.config, modelConfig(model as string));
-  return { config, tensors: createStudent(teacher, config, start === "inherit" ? start : { tensors: drawTensors(config, seed) }) };
+  const from = start === "inherit" ? start : { tensors: drawTensors(config, seed) };
+  return { config, tensors: createStudent(teacher, config, from), provenance: [] };
 }
 
 /** The blocks that stand at the same share of the depth. */

@@ -75,14 +75,13 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
       const seen = site ? { ...data, frames: [...data.frames, ...site.frames], lineage: [...data.lineage, ...site.lineage] } : data;
       const result = await runStage(model, stage, { ...run, engine, dir: stageDir, data: seen, shards });
       done = doneOf(stage, result, seen.lineage);
-      await writeWeightsFolder(modelDir, withCard(result.model, recipe, done));
+      await writeWeightsFolder(modelDir, withCard(result.model, recipe, [...stages.map((before) => before.done), done]));
       await writeWhole(join(stageDir, "done.json"), done);
     }
     model = await readWeightsFolder(modelDir);
     stages.push({ done, modelDir });
   }
-  const card = { ...model.card, training: { recipe: recipe.name, stages: stages.map(({ done }) => done) } };
-  await writeWeightsFolder(join(dir, "model"), { ...model, card });
+  await writeWeightsFolder(join(dir, "model"), model);
   return { model, stages };
 }
 
@@ -150,11 +149,15 @@ function doneOf({ stage }: Stage, { figures, backend, gflopsPerSample }: StageRe
   return { stage, steps, seconds, samplesSeen, skipped, rollbacks, backend, gflops, data };
 }
 
-/** Whatever a model was trained on stands first in its provenance, one row a run; where it started from, behind. */
-function withCard(model: Model, { name, licence }: Recipe, { stage, data }: StageDone): Model {
+/**
+ * Whatever a model was trained on stands first in its provenance, one row a run; where it started from, behind. `training` has
+ * what each stage of the run has seen and cost.
+ */
+function withCard(model: Model, { name, licence }: Recipe, stages: StageDone[]): Model {
+  const { stage, data } = stages.at(-1) as StageDone;
   const seen = data.map(({ name: set, images }) => `${images} ${set}`).join(", ");
-  const [first, ...rest] = model.card.provenance;
-  const before = first?.name === name ? `${first.source}; ` : "";
-  const row = { name, licence, source: `${before}${stage} on ${seen || "generated surfaces"}` };
-  return { ...model, card: { ...model.card, name, provenance: [row, ...(before ? rest : model.card.provenance)] } };
+  const own = model.card.provenance.find((row) => row.name === name);
+  const row = { name, licence, source: `${own ? `${own.source}; ` : ""}${stage} on ${seen || "generated surfaces"}` };
+  const provenance = [row, ...model.card.provenance.filter((other) => other !== own)];
+  return { ...model, card: { ...model.card, name, provenance, training: { recipe: name, stages } } };
 }

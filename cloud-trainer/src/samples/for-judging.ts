@@ -4,15 +4,16 @@
  * 1952). Pictures sent because they looked odd only train: rates counted on them say nothing of what the line makes.
  */
 import { KenpinError } from "@kenpin/schema";
-import type { Picture } from "./picture.ts";
 
-export type Judging = { picture: Picture; weight: number };
+/** What the hub's samples and a set's pictures both say of how they were drawn. */
+type Drawn = { reason: string | null; drawProbability: number | null };
 
-export function forJudging(pictures: readonly Picture[]): Judging[] {
-  const drawn = pictures.flatMap((picture): Judging[] => {
-    const { reason, drawProbability } = picture;
-    return reason === "random" && drawProbability !== null && drawProbability > 0 ? [{ picture, weight: 1 / drawProbability }] : [];
-  });
+export function mayJudge({ reason, drawProbability }: Drawn): boolean {
+  return reason === "random" && drawProbability !== null && drawProbability > 0;
+}
+
+export function forJudging<P extends Drawn>(pictures: readonly P[]): { picture: P; weight: number }[] {
+  const drawn = pictures.filter(mayJudge).map((picture) => ({ picture, weight: 1 / (picture.drawProbability as number) }));
   if (drawn.length > 0) return drawn;
   const chosen = pictures.filter(({ reason }) => reason === "chosen").length;
   throw new KenpinError(

@@ -7,8 +7,9 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { decodeImage, type RgbImage } from "@kenpin/clip";
 import { errorLine } from "@kenpin/schema";
+import { mayJudge } from "./for-judging.ts";
 
-export type LabelledSample = { file: string; sha256: string; label: "good" | "bad"; reason: string };
+export type LabelledSample = { file: string; sha256: string; label: "good" | "bad"; reason: string; drawProbability: number };
 export type LabelledFrame = LabelledSample & { image: RgbImage };
 
 /** One random frame in three judges; the rest learn. */
@@ -41,7 +42,9 @@ export async function readLabelled(samples: readonly LabelledSample[], onProblem
   return frames;
 }
 
-export function holdOut<T extends Pick<LabelledSample, "sha256" | "reason">>(frames: readonly T[]): { learn: T[]; judge: T[] } {
-  const isHeldOut = ({ sha256, reason }: T) => reason === "random" && Number.parseInt(sha256.slice(0, 8), 16) % HELD_OUT_ONE_IN === 0;
+export function holdOut<T extends Pick<LabelledSample, "sha256" | "reason" | "drawProbability">>(
+  frames: readonly T[],
+): { learn: T[]; judge: T[] } {
+  const isHeldOut = (frame: T) => mayJudge(frame) && Number.parseInt(frame.sha256.slice(0, 8), 16) % HELD_OUT_ONE_IN === 0;
   return { learn: frames.filter((frame) => !isHeldOut(frame)), judge: frames.filter(isHeldOut) };
 }

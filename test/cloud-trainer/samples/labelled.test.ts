@@ -17,7 +17,7 @@ after(() => rm(folder, { recursive: true, force: true }));
 async function place(name: string, bytes: Uint8Array, sha256 = digest(bytes)): Promise<LabelledSample> {
   const file = join(folder, name);
   await writeFile(file, bytes);
-  return { file, sha256, label: "good", reason: "random" };
+  return { file, sha256, label: "good", reason: "random", drawProbability: 0.1 };
 }
 
 test("frames whose bytes are not those that were labelled, are gone or are no picture are left out, one line each", async () => {
@@ -47,9 +47,10 @@ test("the same frame, labelled twice, is learned once", async () => {
 });
 
 test("only randomly drawn frames are held out, about one in three, and always the same ones", () => {
-  const frames = (reason: string) => Array.from({ length: 600 }, (_, i) => ({ sha256: digest(Buffer.from(`${i}`)), reason }));
-  const { learn, judge } = holdOut([...frames("undecided"), ...frames("surprising")]);
-  assert.deepEqual([learn.length, judge.length], [1200, 0]);
+  const frames = (reason: string, drawProbability = 0.1) =>
+    Array.from({ length: 600 }, (_, i) => ({ sha256: digest(Buffer.from(`${i}`)), reason, drawProbability }));
+  const { learn, judge } = holdOut([...frames("undecided"), ...frames("surprising"), ...frames("random", 0)]);
+  assert.deepEqual([learn.length, judge.length], [1800, 0], "chosen ones, and those of which the chance is not known");
   const drawn = frames("random");
   const split = holdOut(drawn);
   assert.ok(split.judge.length > 150 && split.judge.length < 250, `${split.judge.length}`);

@@ -23,7 +23,7 @@ function frame(index: number, label: "good" | "bad", width = 200, height = 180):
     return 128 + Math.round((texture[Math.floor(i / 3)] as number) * 60);
   });
   const image: RgbImage = { width, height, data };
-  return { file: "", sha256: `${label}${index}`, label, reason: "random", image };
+  return { file: "", sha256: `${label}${index}`, label, reason: "random", drawProbability: 0.1, image };
 }
 
 const frames = [...Array.from({ length: 5 }, (_, i) => frame(i, "good")), ...Array.from({ length: 2 }, (_, i) => frame(i, "bad"))];

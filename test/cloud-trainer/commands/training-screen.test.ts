@@ -1,7 +1,7 @@
 /** Progress on a terminal: one line that says where a run stands, with its loss curve. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createProgressLine, duration, sparkline } from "../../../cloud-trainer/src/recipe/progress-line.ts";
+import { createProgressLine, duration, sparkline } from "../../../cloud-trainer/src/commands/training-screen.ts";
 
 test("a falling loss is a falling curve, however many steps it has", () => {
   assert.equal(sparkline([8, 7, 6, 5, 4, 3, 2, 1]), "█▇▆▅▄▃▂▁");

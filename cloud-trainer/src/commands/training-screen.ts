@@ -1,8 +1,30 @@
-/** Progress of a run as one line for a terminal: stage, steps, loss with its curve, images/s, time left. */
+/**
+ * A training on a terminal: one line that is written over, with stage, steps, loss and its curve, images/s and time left;
+ * elsewhere such a line every few seconds. Notes stay.
+ */
 import type { RunProgress } from "@kenpin/schema";
 
 const BARS = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 const CURVE_WIDTH = 24;
+const SAY_EVERY_MS = 5000;
+
+export function createTrainingScreen(): (line: RunProgress | { note: string }) => void {
+  const lineOf = createProgressLine();
+  const { isTTY } = process.stderr;
+  const say = (text: string) => process.stderr.write(`${text}\n`);
+  let [saidAt, stage] = [0, ""];
+  return (line) => {
+    if ("note" in line) return void say(`${isTTY ? "\r\x1b[K" : ""}${line.note}`);
+    const text = lineOf(line);
+    const fresh = line.stage !== stage;
+    if (isTTY) process.stderr.write(`${fresh && stage ? "\n" : ""}\r\x1b[K${text}`);
+    else if (fresh || Date.now() - saidAt >= SAY_EVERY_MS) {
+      say(text);
+      saidAt = Date.now();
+    }
+    stage = line.stage;
+  };
+}
 
 export function createProgressLine(): (progress: RunProgress) => string {
   let [stage, losses]: [string, number[]] = ["", []];
