@@ -11,7 +11,6 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import type { ModelConfig } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
 import { loadBackend, type Tensor2D } from "../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import { cachedGradients } from "../../cloud-trainer/src/train/engines/tfjs/gradient-cache.ts";
@@ -22,26 +21,14 @@ import { gradientsOf } from "../../cloud-trainer/src/train/engines/tfjs/objectiv
 import { createTextTower } from "../../cloud-trainer/src/train/engines/tfjs/text-tower.ts";
 import { pairRelations } from "../../cloud-trainer/src/train/engines/tfjs/tiled-loss.ts";
 import { drawTensors, toWeights } from "../../cloud-trainer/src/train/engines/tfjs/weights.ts";
+import { smallConfig } from "../cloud-trainer/train/small-config.ts";
 
-const CONFIG: ModelConfig = {
+const CONFIG = smallConfig({
   name: "bench",
   embedDim: 128,
-  image: {
-    size: 32,
-    patch: 8,
-    width: 64,
-    depth: 2,
-    headDim: 32,
-    mlp: "swiglu",
-    mlpHidden: 128,
-    subNorm: true,
-    rotary: true,
-    norm: "pre",
-    normEps: 1e-6,
-  },
-  text: { width: 64, heads: 2, layers: 2, context: 8, merges: 0 },
-  preprocess: { mean: [0, 0, 0], std: [1, 1, 1] },
-};
+  image: { size: 32, width: 64, depth: 2, headDim: 32, mlpHidden: 128 },
+  text: { width: 64, layers: 2, context: 8 },
+});
 const PIXELS = 3 * CONFIG.image.size ** 2;
 const PATCHES = (CONFIG.image.size / CONFIG.image.patch) ** 2;
 const KEPT = PATCHES / 2;

@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ModelConfig } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
 import { loadBackend, type Tensor, type Tensor2D } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import { type CachedBatch, cachedGradients } from "../../../cloud-trainer/src/train/engines/tfjs/gradient-cache.ts";
@@ -15,27 +14,10 @@ import { gradientsOf, type LossAndGradients } from "../../../cloud-trainer/src/t
 import { createTextTower } from "../../../cloud-trainer/src/train/engines/tfjs/text-tower.ts";
 import { captionRelations } from "../../../cloud-trainer/src/train/engines/tfjs/tiled-loss.ts";
 import { drawTensors, toWeights } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
+import { smallConfig } from "./small-config.ts";
 
 const { tf } = await loadBackend();
-const CONFIG: ModelConfig = {
-  name: "small",
-  embedDim: 16,
-  image: {
-    size: 24,
-    patch: 8,
-    width: 32,
-    depth: 2,
-    headDim: 16,
-    mlp: "swiglu",
-    mlpHidden: 48,
-    subNorm: true,
-    rotary: true,
-    norm: "pre",
-    normEps: 1e-6,
-  },
-  text: { width: 32, heads: 2, layers: 1, context: 6, merges: 0 },
-  preprocess: { mean: [0, 0, 0], std: [1, 1, 1] },
-};
+const CONFIG = smallConfig({ name: "small", image: { size: 24, depth: 2 } });
 const PIXELS = 3 * CONFIG.image.size ** 2;
 const [PAIRS, CAPTIONS, KEPT] = [45, 31, 5];
 const END = 513;

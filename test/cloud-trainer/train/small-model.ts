@@ -4,24 +4,10 @@ import { OptimizerRecipe, StabilityRecipe } from "@kenpin/schema";
 import { loadBackend } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import type { StageSetup } from "../../../cloud-trainer/src/train/engines/tfjs/stage.ts";
 import { drawTensors } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
+import { smallConfig } from "./small-config.ts";
 
 export const SMALL: ModelConfig = {
-  name: "small",
-  embedDim: 16,
-  image: {
-    size: 32,
-    patch: 8,
-    width: 32,
-    depth: 2,
-    headDim: 16,
-    mlp: "swiglu",
-    mlpHidden: 48,
-    subNorm: true,
-    rotary: true,
-    norm: "pre",
-    normEps: 1e-6,
-  },
-  text: { width: 32, heads: 2, layers: 1, context: 16, merges: 200 },
+  ...smallConfig({ name: "small", image: { size: 32, depth: 2 }, text: { context: 16, merges: 200 } }),
   preprocess: { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
 };
 export const smallTokenizer = createTokenizer(SMALL.text);

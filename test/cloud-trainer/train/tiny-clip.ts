@@ -2,7 +2,6 @@
  * A small real CLIP (both towers, a few thousand weights) and a task it learns in some hundred steps: pictures of eight
  * patterns in noise, each with its own row of tokens. A batch depends on its draw alone.
  */
-import type { ModelConfig } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
 import type { Tensor2D, Tf } from "../../../cloud-trainer/src/train/engines/tfjs/backend.ts";
 import { createImageTower } from "../../../cloud-trainer/src/train/engines/tfjs/image-tower.ts";
@@ -14,26 +13,9 @@ import type { StageRun } from "../../../cloud-trainer/src/train/engines/tfjs/ste
 import { createTextTower } from "../../../cloud-trainer/src/train/engines/tfjs/text-tower.ts";
 import { createWeightAverage } from "../../../cloud-trainer/src/train/engines/tfjs/weight-average.ts";
 import { drawTensors, toWeights } from "../../../cloud-trainer/src/train/engines/tfjs/weights.ts";
+import { smallConfig } from "./small-config.ts";
 
-const TINY: ModelConfig = {
-  name: "tiny",
-  embedDim: 16,
-  image: {
-    size: 16,
-    patch: 8,
-    width: 32,
-    depth: 1,
-    headDim: 16,
-    mlp: "swiglu",
-    mlpHidden: 48,
-    subNorm: true,
-    rotary: true,
-    norm: "pre",
-    normEps: 1e-6,
-  },
-  text: { width: 32, heads: 2, layers: 1, context: 6, merges: 0 },
-  preprocess: { mean: [0, 0, 0], std: [1, 1, 1] },
-};
+const TINY = smallConfig({ name: "tiny" });
 const PATTERNS = 8;
 const PIXELS = 3 * TINY.image.size ** 2;
 const END = 513;
