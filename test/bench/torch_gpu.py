@@ -19,7 +19,6 @@ sys.path.insert(0, str(ROOT / "cloud-trainer" / "torch"))
 
 import open_clip  # noqa: E402
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
 from open_clip.loss import ClipLoss  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 
