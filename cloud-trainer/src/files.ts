@@ -3,7 +3,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ByteSource } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
@@ -38,19 +38,41 @@ export async function sha256Of(path: string): Promise<{ sha256: string; bytes: n
   return { sha256: hash.digest("hex"), bytes };
 }
 
-/** Fills a folder beside `out` and gives it its name once it is whole; a failure leaves nothing behind. */
+/**
+ * Fills a folder beside `out` and gives it its name once it is whole; a failure leaves nothing behind. `out` must be new or an
+ * empty folder: a file of that name is somebody's, and is not touched.
+ */
 export async function wholeFolder(out: string, fill: (folder: string) => Promise<void>): Promise<void> {
-  const there = await readdir(out).catch(() => []);
-  if (there.length > 0) throw new KenpinError("folder-not-empty", `${out} already holds ${there.length} files; name a new folder`);
+  await refuseTaken(out);
   const partial = join(dirname(out), `.${basename(out)}.partial`);
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
   try {
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
     await fill(partial);
-    await rm(out, { recursive: true, force: true });
+    await rmdir(out).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
     await rename(partial, out);
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined);
+    throw folderError(out, error);
   }
+}
+
+async function refuseTaken(out: string): Promise<void> {
+  const found = await stat(out).catch(() => null);
+  if (!found) return;
+  if (!found.isDirectory()) throw new KenpinError("folder-taken", `${out} is there and is no folder; name a new folder`);
+  const there = (await readdir(out)).length;
+  if (there > 0) throw new KenpinError("folder-not-empty", `${out} already holds ${there} files; name a new folder`);
+}
+
+/** What the system says of a place that cannot be written, in words; any other error as it is. */
+function folderError(out: string, error: unknown): unknown {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return new KenpinError("disk-full", `the disk of ${out} is full; make room or name another place, then start again`, { cause: error });
+  if (["EACCES", "EPERM", "EROFS", "ENOTDIR"].includes(code ?? "") && ["mkdir", "lstat", "rename", "rm", "rmdir"].includes(syscall ?? ""))
+    return new KenpinError("folder-unwritable", `${out} cannot be written (${code}); name a folder in a place of yours`, { cause: error });
+  return error;
 }

@@ -100,7 +100,12 @@ function sheetCommand(): Command {
       const { out, count, columns, json, ...rest } = parseAtDoor(SheetOptions, given, "kenpin data sheet");
       const set = await open(path, rest);
       const { contactSheet } = await import("../samples/contact-sheet.ts");
-      await writeFile(out, await contactSheet(set, { count, columns, onProgress: progressLine("drawn") }));
+      const page = await contactSheet(set, { count, columns, onProgress: progressLine("drawn") });
+      await writeFile(out, page).catch((error: NodeJS.ErrnoException) => {
+        throw new KenpinError("file-unwritable", `${out} cannot be written (${error.code}); name a file in a folder that is there`, {
+          cause: error,
+        });
+      });
       if (json) return print({ ...summaryOf(set), sheet: out });
       process.stdout.write(`${described(set)}\n${out} shows some of each kind\n`);
     });

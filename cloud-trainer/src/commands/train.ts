@@ -22,6 +22,7 @@ const Options = z.strictObject({
   engine: z.enum(["tfjs", "torch"]).optional(),
   gpus: z.coerce.number().pipe(z.int().min(1).max(1024)).optional(),
 });
+const ProcessOptions = Options.pick({ gpus: true }).extend({ run: z.string().min(1).optional(), measure: z.boolean().default(false) });
 /** What the training process prints, a line each. */
 const Line = z.union([RunProgress, z.strictObject({ note: z.string() })]);
 
@@ -44,11 +45,11 @@ export function trainCommand(): Command {
       const recipe = { ...read, engine: engine ?? read.engine };
       if (gpus !== undefined && recipe.engine !== "torch")
         throw new KenpinError("invalid-input", "--gpus is for the engine torch; say --engine torch, or engine: torch in the recipe");
+      if (out === undefined && !planOnly) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
       const plan = await makePlan(recipe);
       if (json) print({ plan });
       else say(describe(plan, recipe));
-      if (planOnly) return;
-      if (out === undefined) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
+      if (out === undefined || planOnly) return;
       if (!yes) await agree(plan);
       await train(recipe, resolve(out), { json, gpus });
     });
@@ -59,19 +60,20 @@ export function trainProcessCommand(): Command {
   return new Command("train-process")
     .description("(started by kenpin train) trains what a run folder's recipe.json says")
     .option("--run <dir>", "run folder")
-    .option("--gpus <n>", "GPUs, for the engine torch", Number)
+    .option("--gpus <n>", "GPUs, for the engine torch")
     .option("--measure", "print this machine's rate of float32 products, and stop")
-    .action(async ({ run, gpus, measure }: { run?: string; gpus?: number; measure?: boolean }) => {
+    .action(async (given: unknown) => {
+      const { run, gpus, measure } = parseAtDoor(ProcessOptions, given, "kenpin train-process");
       if (measure) {
         const { measureProducts } = await import("../train/engines/tfjs/measure.ts");
         return print({ gflopsPerSecond: await measureProducts() });
       }
-      const dir = z.string().min(1).parse(run);
+      if (run === undefined) throw new KenpinError("invalid-input", "kenpin train-process: say which run: --run <dir>");
       const { runRecipe } = await import("../recipe/run.ts");
-      const recipe = await readJsonFile(Recipe, join(dir, "recipe.json"));
+      const recipe = await readJsonFile(Recipe, join(run, "recipe.json"));
       const stop = new AbortController();
       process.once("SIGTERM", () => stop.abort(new KenpinError("stopped", "the run was stopped; start it again to go on")));
-      await runRecipe({ recipe, dir, tell: print, note: (note) => print({ note }), signal: stop.signal, ...(gpus && { gpus }) });
+      await runRecipe({ recipe, dir: run, tell: print, note: (note) => print({ note }), signal: stop.signal, ...(gpus && { gpus }) });
     });
 }
 

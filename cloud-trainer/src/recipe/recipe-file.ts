@@ -18,6 +18,7 @@ export async function readRecipe(file: string): Promise<Recipe> {
       { cause },
     );
   });
+  if (!found.isFile()) throw new KenpinError("recipe-missing", `${file} is no file; name a recipe, a YAML file`);
   if (found.size > LIMIT_BYTES)
     throw new KenpinError("recipe-too-large", `${file} has ${found.size} bytes, at most ${LIMIT_BYTES} are read`);
   return fromFolder(parseRecipe(await readFile(file, "utf8"), file), dirname(file));

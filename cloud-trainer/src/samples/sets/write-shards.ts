@@ -6,13 +6,14 @@
  */
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { KenpinError } from "@kenpin/schema";
 import sharp from "sharp";
 import { type Pack, pack } from "tar-stream";
+import { wholeFolder } from "../../files.ts";
 import { type Picture, type PictureSet, pictureSet, type ReadOptions, sha256Of } from "../picture.ts";
 import { pictureType } from "../picture-type.ts";
 import { INDEX_FORMAT, INDEX_NAME, SAMPLE_FORMAT, type ShardIndex, type ShardSample } from "./shard-sample.ts";
@@ -22,24 +23,12 @@ export type ShardLimits = { pictures: number; bytes: number };
 const AS_THEY_ARE = ["jpg", "png", "webp"];
 
 export async function writeShards(set: PictureSet, out: string, options: ReadOptions & { limits: ShardLimits }): Promise<ShardIndex> {
-  if ((await readdir(out).catch(() => [])).length > 0) {
-    throw new KenpinError("folder-taken", `${out} is not empty; name a new folder, so that no old shard is taken for a new one`);
-  }
-  const partial = `${out}.partial`;
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
-  try {
-    const index = await writeInto(partial, set, options);
-    await writeFile(join(partial, INDEX_NAME), `${JSON.stringify(index, null, 2)}\n`, { flush: true });
-    await rm(out, { recursive: true, force: true });
-    await rename(partial, out);
-    return index;
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
-    throw new KenpinError("disk-full", `the disk of ${out} is full; make room or name another place, then start again`, { cause: error });
-  }
+  const made: { index?: ShardIndex } = {};
+  await wholeFolder(out, async (partial) => {
+    made.index = await writeInto(partial, set, options);
+    await writeFile(join(partial, INDEX_NAME), `${JSON.stringify(made.index, null, 2)}\n`, { flush: true });
+  });
+  return made.index as ShardIndex;
 }
 
 async function writeInto(folder: string, set: PictureSet, { limits, onProgress, signal }: Parameters<typeof writeShards>[2]) {
