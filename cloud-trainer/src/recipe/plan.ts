@@ -20,8 +20,8 @@ type StagePlan = {
 };
 export type Plan = { stages: StagePlan[]; seconds: number; gflops: number; memoryMb: number };
 
-/** Forward and backward are three times the forward pass; steps reach about this share of the rate of large products. */
-const STEP_SHARE = 0.5;
+/** Forward and backward are three times the forward pass; a step of kenpin-s-8 reaches this share of the rate of large products. */
+const STEP_SHARE = 0.33;
 /** Node, TensorFlow and pictures in memory before the first step. */
 const RESIDENT_MB = 450;
 const CAPTIONS_EACH = 0.6;
