@@ -1,6 +1,7 @@
 export { type AnomalyMap, stitch } from "./anomaly-map.ts";
 export { type ChooseRuntimeOptions, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
-export type { FrameStats, Inspection } from "./inspection.ts";
+export type { FrameStats } from "./frame-stats.ts";
+export type { Inspection } from "./inspection.ts";
 export {
   embedImages,
   embedTexts,

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { Probability, Sha256, Timestamp } from "./primitives.ts";
+import { Scoring } from "./scoring.ts";
 
 export const BUNDLE_FORMAT = 1;
 
@@ -19,48 +20,6 @@ export const Preprocess = z.strictObject({
   std: z.tuple([z.number(), z.number(), z.number()]),
 });
 export type Preprocess = z.infer<typeof Preprocess>;
-
-export const PromptSet = z.strictObject({
-  schemaVersion: z.literal(1),
-  good: z.array(z.string().min(1).max(300)).min(1).max(256),
-  bad: z.array(z.string().min(1).max(300)).min(1).max(256),
-  /** Row-major [good + bad, dim], L2-normalised, in the order above. */
-  dim: z.int().min(1),
-  embeddings: z.array(z.number()),
-  /** exp(logit scale) of the model these were made with. */
-  logitScale: z.number().positive(),
-});
-export type PromptSet = z.infer<typeof PromptSet>;
-
-/** Score ≥ `fail` fails, score < `pass` passes, between them is unknown. */
-export const Thresholds = z.strictObject({
-  pass: Probability,
-  fail: Probability,
-  /** The single cut that accuracy is reported at; lies between the two. */
-  cut: Probability,
-  chosenBy: z.string().max(300),
-});
-export type Thresholds = z.infer<typeof Thresholds>;
-
-/**
- * How patch similarities become one defect score; chosen where the model was made, so that a device computes nothing else.
- * text logit  t = textScale · ((1 − imageWeight) · mean of the highest `topRatio` patch logits + imageWeight · image logit) + textBias
- * bank logit  b = bankScale · (z − bankCut), z = distance to the memory bank in deviations of the good references
- * score         = sigmoid(t) with words alone, sigmoid((1 − bankWeight) · t + bankWeight · b) with references;
- * with `recentreText` and references: sigmoid(bankScale · (r − bankCut)), where r is the mix (1 − bankWeight) · tz +
- * bankWeight · z of both in deviations of the good references (tz: the text value), itself in the references' deviations.
- */
-export const Scoring = z.strictObject({
-  topRatio: z.number().positive().max(1),
-  imageWeight: Probability,
-  textScale: z.number().positive(),
-  textBias: z.number(),
-  bankWeight: Probability,
-  bankScale: z.number().positive(),
-  bankCut: z.number(),
-  recentreText: z.boolean(),
-});
-export type Scoring = z.infer<typeof Scoring>;
 
 export const Golden = z.strictObject({
   file: z.string(),
