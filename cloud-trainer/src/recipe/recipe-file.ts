@@ -36,10 +36,15 @@ export function parseRecipe(text: string, what: string): Recipe {
 
 function fromFolder(recipe: Recipe, folder: string): Recipe {
   const from = (path: string) => resolve(folder, path);
-  const { weights } = recipe.start;
+  const { weights, image, text } = recipe.start;
   return {
     ...recipe,
-    start: weights === undefined ? recipe.start : { weights: from(weights) },
+    start: {
+      ...recipe.start,
+      ...(weights !== undefined && { weights: from(weights) }),
+      ...(image && { image: { ...image, file: from(image.file) } }),
+      ...(text && { text: { ...text, file: from(text.file) } }),
+    },
     stages: recipe.stages.map((stage) => ({
       ...stage,
       data: { ...stage.data, sets: stage.data.sets.map(from) },

@@ -11,21 +11,19 @@
 import { readFile } from "node:fs/promises";
 import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
 import { join } from "node:path";
-import { modelConfig } from "@kenpin/clip";
 import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { z } from "zod";
-import { startScoringFile } from "../import/start-scoring.ts";
 import { readJsonFile } from "../json-file.ts";
 import { BASE_WORDS } from "../samples/words.ts";
 import { createEngine } from "../train/engines/create-engine.ts";
-import { drawTensors } from "../train/engines/tfjs/weights.ts";
 import { openRunFolder } from "../train/run-folder.ts";
-import { readWeightsFolder, ScoringFile, writeWeightsFolder } from "../weights-folder.ts";
+import { readWeightsFolder, writeWeightsFolder } from "../weights-folder.ts";
 import { createDataReader, type Frame, shardFolders, shardLineage } from "./data.ts";
 import { distill } from "./distill.ts";
 import { pretrain } from "./pretrain.ts";
 import { claimRun, writeWhole } from "./run-claim.ts";
 import { counting, type Model, type StageContext, type StageResult } from "./stage-context.ts";
+import { startOf } from "./start.ts";
 import { train } from "./train.ts";
 import { tune } from "./tune.ts";
 
@@ -89,14 +87,6 @@ async function describeMachine(dir: string): Promise<void> {
   const machine = { platform: platform(), arch: arch(), node: process.version, processor: cpus()[0]?.model ?? "unknown" };
   const limits = { threads: availableParallelism(), memoryMb: Math.round(totalmem() / 2 ** 20) };
   await writeWhole(join(dir, "environment.json"), { ...machine, ...limits });
-}
-
-async function startOf({ start, seed }: Recipe): Promise<Model> {
-  if (start.weights !== undefined) return readWeightsFolder(start.weights);
-  const config = modelConfig(start.model as string);
-  const source = `drawn at random by seed ${seed}, then trained as the recipe says`;
-  const card = { name: config.name, provenance: [{ name: config.name, licence: "as its data", source }] };
-  return { config, tensors: drawTensors(config, seed), ...ScoringFile.parse(startScoringFile(config)), card };
 }
 
 async function finished(stageDir: string): Promise<StageDone | null> {

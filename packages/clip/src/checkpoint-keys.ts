@@ -8,7 +8,7 @@ import { type Checkpoint, shown } from "./checkpoint.ts";
 import { type ModelConfig, tensorShapes } from "./model-config.ts";
 import { resamplePatches, resamplePositions } from "./resample.ts";
 
-const TRUNK = "visual.trunk.";
+export const TRUNK = "visual.trunk.";
 const POSITIONS = `${TRUNK}pos_embed`;
 const PATCHES = `${TRUNK}patch_embed.proj.weight`;
 /** How many names of each kind an error lists. */
@@ -36,6 +36,16 @@ export function fitCheckpoint(checkpoint: Checkpoint, config: ModelConfig): Fitt
   const expected = tensorShapes(config);
   const { naming, names } = ourNames(checkpoint.names, config);
   refuseMismatch(expected, names, config.name);
+  return { naming, ...inShape(checkpoint, expected, names, config) };
+}
+
+/** Tensors by our names, resampled where positions or patches are of another size; `names` leads from ours to the file's. */
+export function inShape(
+  checkpoint: Checkpoint,
+  expected: ReadonlyMap<string, number[]>,
+  names: ReadonlyMap<string, string>,
+  config: ModelConfig,
+): Pick<FittedCheckpoint, "changes" | "tensor"> {
   const changes: string[] = [];
   const converted = new Map<string, (data: Float32Array) => Float32Array>();
   for (const [name, shape] of expected) {
@@ -46,13 +56,17 @@ export function fitCheckpoint(checkpoint: Checkpoint, config: ModelConfig): Fitt
     changes.push(change);
   }
   return {
-    naming,
     changes,
     tensor: async (name) => {
       const data = await checkpoint.tensor(names.get(name) as string);
       return converted.get(name)?.(data) ?? data;
     },
   };
+}
+
+/** Of a block's tensor as BAAI names it, open_clip's name; others stay as they are. */
+export function blockName(theirs: string): string {
+  return BLOCK_NAMES.reduce((name, [pattern, ours]) => name.replace(pattern, ours), theirs);
 }
 
 /** Our name of each tensor in the file → its name there. */
@@ -65,7 +79,7 @@ function ourNames(files: string[], { image }: ModelConfig): { naming: FittedChec
     if (name.startsWith("visual.") && !name.startsWith(TRUNK)) {
       naming = "baai";
       name = TRUNK + name.slice("visual.".length);
-      if (image.subNorm) for (const [theirs, ours] of BLOCK_NAMES) name = name.replace(theirs, ours);
+      if (image.subNorm) name = blockName(name);
     }
     const other = names.get(name);
     if (other !== undefined) throw unfit(`${shown(other)} and ${shown(file)} are the same tensor`);
@@ -83,7 +97,7 @@ function refuseMismatch(expected: ReadonlyMap<string, number[]>, found: Readonly
   );
 }
 
-function listed(names: string[]): string {
+export function listed(names: string[]): string {
   if (names.length === 0) return "";
   const rest = names.length > LISTED ? `, and ${names.length - LISTED} more` : "";
   return ` (${names.slice(0, LISTED).map(shown).join(", ")}${rest})`;
@@ -113,6 +127,6 @@ function sameShape(a: number[], b: number[]): boolean {
   return left.length === right.length && left.every((size, i) => size === right[i]);
 }
 
-function unfit(why: string): KenpinError {
+export function unfit(why: string): KenpinError {
   return new KenpinError("checkpoint-unfit", `the checkpoint does not fit the configuration: ${why}`);
 }

@@ -1,6 +1,6 @@
 export { bicubicWindows, type Window } from "./bicubic.ts";
 export * from "./checkpoint.ts";
-export * from "./checkpoint-keys.ts";
+export { type FittedCheckpoint, fitCheckpoint } from "./checkpoint-keys.ts";
 export * from "./clip-image.ts";
 export type { FloatFormat, WrittenFormat } from "./float-formats.ts";
 export * from "./image.ts";
@@ -11,3 +11,4 @@ export { openSafetensors, openSafetensorsIndex, readAllTensors } from "./safeten
 export * from "./safetensors-write.ts";
 export * from "./tiles.ts";
 export * from "./tokenizer.ts";
+export { fitTower, type FittedTower, type TowerFile } from "./tower-start.ts";

@@ -184,10 +184,25 @@ export const Recipe = z.strictObject({
     })
     .prefault({}),
   seed: Seed.default(1),
-  /** Name of a model configuration to draw afresh, or a weights' folder to go on from. */
+  /**
+   * Name of a model configuration to draw afresh, or a weights' folder to go on from. A drawn model may take its towers from
+   * files of their own: the image tower from masked image modelling or a finished CLIP, the text tower from any CLIP.
+   */
   start: z
-    .strictObject({ model: z.string().min(1).max(64).optional(), weights: Folder.optional() })
-    .refine(({ model, weights }) => (model === undefined) !== (weights === undefined), "a run starts from either `model` or `weights`"),
+    .strictObject({
+      model: z.string().min(1).max(64).optional(),
+      weights: Folder.optional(),
+      image: z
+        .strictObject({
+          file: Folder,
+          kind: z.enum(["masked-image-modelling", "clip"]).default("masked-image-modelling"),
+          licence: z.string().min(1).max(200),
+        })
+        .optional(),
+      text: z.strictObject({ file: Folder, licence: z.string().min(1).max(200) }).optional(),
+    })
+    .refine(({ model, weights }) => (model === undefined) !== (weights === undefined), "a run starts from either `model` or `weights`")
+    .refine(({ weights, image, text }) => weights === undefined || (!image && !text), "`weights` has both towers; name a `model` instead"),
   /** The words patches and frames are held against; the base model's own without them. */
   words: z
     .strictObject({ good: z.array(z.string().min(1).max(300)).min(1).max(256), bad: z.array(z.string().min(1).max(300)).min(1).max(256) })
