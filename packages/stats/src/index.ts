@@ -1,4 +1,5 @@
 export * from "./bootstrap.ts";
+export * from "./dual-logistic-regression.ts";
 export * from "./logistic-regression.ts";
 export * from "./quantile.ts";
 export * from "./random.ts";
