@@ -29,6 +29,8 @@ const MANIFEST: PackOptions["manifest"] = {
     bankScale: 1,
     bankCut: 3,
     recentreText: false,
+    tokenWindow: 1,
+    patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
   },
   parameters: 1,
   golden: [{ file: "golden/1.png", score: 0.5, tolerance: 0.01 }],

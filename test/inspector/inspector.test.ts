@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { unpackBundle } from "@kenpin/bundle";
-import { type Inspector, type InspectorOptions, proveGolden, startInspector } from "@kenpin/inspector";
+import { type Exemplar, type Inspector, type InspectorOptions, proveGolden, startInspector } from "@kenpin/inspector";
 import type { BundleManifest } from "@kenpin/schema";
 import fc from "fast-check";
 import sharp from "sharp";
@@ -32,6 +32,8 @@ async function withInspector(use: (inspector: Inspector) => Promise<void>, optio
     await inspector.close();
   }
 }
+
+const good = (frames: Uint8Array[]): Exemplar[] => frames.map((frame) => ({ frame, label: "good" }));
 
 /** One clear line, with the code a caller may match. */
 const failure = (code: string, message: RegExp) => (error: Error & { code?: string }) => {
@@ -64,23 +66,94 @@ test("good references give a frame its deviations; one frame is no reference; te
     const references = await Promise.all(Array.from({ length: 6 }, () => drawFrame()));
     const odd = await drawFrame({ flat: 255 });
     const zOf = async (frame: Uint8Array) => (await inspector.inspect(frame)).inspection.bankZ;
-    assert.equal(await inspector.teach(references), 6);
+    assert.equal((await inspector.teach(good(references))).references, 6);
     const [own, other] = [await zOf(references[0] as Uint8Array), await zOf(odd)] as [number, number];
     assert.ok(other > own, `${other} for a frame unlike them, ${own} for one of them`);
-    assert.equal(await inspector.teach(references.slice(0, 1)), 0);
+    assert.equal((await inspector.teach(good(references.slice(0, 1)))).references, 0);
     assert.equal(await zOf(odd), null);
-    assert.equal(await inspector.teach([]), 0);
+    assert.equal((await inspector.teach([])).references, 0);
+  });
+});
+
+test("exemplars of both kinds: frames like the bad ones score above frames like the good ones, as cross-validation said", async () => {
+  await withInspector(async (inspector) => {
+    const draw = (count: number, label: "good" | "bad") =>
+      Promise.all(Array.from({ length: count }, async () => ({ frame: await drawFrame(label === "bad" ? { flat: 120 } : {}), label })));
+    const progress: number[][] = [];
+    const exemplars = [...(await draw(8, "good")), ...(await draw(7, "bad"))];
+    const taught = await inspector.teach(exemplars, { onProgress: (done, of) => progress.push([done, of]) });
+    assert.deepEqual([taught.references, taught.bad, taught.scores?.length], [8, 7, 15]);
+    assert.deepEqual([progress.length, progress.at(-1)], [16, [16, 16]]);
+    assert.ok(taught.head && taught.head.with.crossEntropy <= taught.head.without.crossEntropy && taught.head.with.auroc > 0.9);
+    const scoreOf = async (exemplar?: Exemplar) => (await inspector.inspect(exemplar?.frame as Uint8Array)).inspection.score;
+    const [likeGood, likeBad] = [await scoreOf((await draw(1, "good"))[0]), await scoreOf((await draw(1, "bad"))[0])];
+    assert.ok(likeGood < 0.5 && likeBad > 0.5, `${likeGood} ${likeBad}`);
+    const few = await inspector.teach(exemplars.slice(0, 12));
+    assert.deepEqual([few.references, few.bad, few.head], [8, 0, null], "four bad ones tell nothing that could be confirmed");
+  });
+});
+
+test("what was taught comes back after a restart, to the last digit, and exemplars are added to it and removed", async () => {
+  const frames = await Promise.all(Array.from({ length: 7 }, () => drawFrame()));
+  const asked = await drawFrame();
+  const scoreOf = async (inspector: Inspector) => {
+    const { score, bankZ, regions } = (await inspector.inspect(asked)).inspection;
+    return { score, bankZ, regions };
+  };
+  let [file, six, seven]: [Uint8Array, unknown, unknown] = [new Uint8Array(), null, null];
+  await withInspector(async (inspector) => {
+    await assert.rejects(inspector.saveBank(), failure("nothing-taught", /teach good frames/));
+    await inspector.teach(good(frames.slice(0, 6)));
+    [file, six] = [await inspector.saveBank(), await scoreOf(inspector)];
+    await inspector.teach(good(frames));
+    seven = await scoreOf(inspector);
+    assert.notDeepEqual(seven, six);
+  });
+  await withInspector(async (inspector) => {
+    const { lessons, taught } = await inspector.loadBank(file);
+    assert.deepEqual([lessons.length, taught.references], [6, 6]);
+    assert.deepEqual(await scoreOf(inspector), six);
+    assert.equal((await inspector.teach(good(frames))).references, 7);
+    assert.deepEqual(await scoreOf(inspector), seven);
+    await inspector.teach(good(frames.slice(0, 6)));
+    assert.deepEqual(await scoreOf(inspector), six, "and removed again");
+  });
+});
+
+test("a memory bank that is cut, changed, or of another bundle is refused, and what was taught before stays", async () => {
+  const frames = good(await Promise.all(Array.from({ length: 3 }, () => drawFrame())));
+  await withInspector(async (inspector) => {
+    await inspector.teach(frames);
+    const file = await inspector.saveBank();
+    const other = Uint8Array.from(file);
+    other[other.length >> 1] = (other[other.length >> 1] as number) ^ 1;
+    for (const bytes of [new Uint8Array(), file.subarray(0, file.length - 5), file.subarray(0, 20), other, Buffer.from("no bank")]) {
+      await assert.rejects(inspector.loadBank(bytes), failure("bank-broken", /taught anew/));
+    }
+    const { inspection } = await inspector.inspect(frames[0]?.frame as Uint8Array);
+    assert.notEqual(inspection.bankZ, null);
+    const dir = join(folder, "other-words");
+    await cp(bundleDir, dir, { recursive: true });
+    const prompts = JSON.parse(await readFile(join(dir, "prompts.json"), "utf8")) as { good: string[] };
+    await writeFile(join(dir, "prompts.json"), JSON.stringify({ ...prompts, good: ["straight stripes"] }));
+    await withInspector(
+      async (stranger) => {
+        await assert.rejects(stranger.loadBank(file), failure("bank-foreign", /other words/));
+        assert.equal((await stranger.inspect(frames[0]?.frame as Uint8Array)).inspection.bankZ, null);
+      },
+      { bundleDir: dir },
+    );
   });
 });
 
 test("a frame that is no picture fails alone: the next one is inspected", async () => {
   await withInspector(async (inspector) => {
-    const good = await drawFrame();
-    for (const bytes of [new Uint8Array(), Buffer.from("no picture"), good.subarray(0, good.length / 2)]) {
+    const frame = await drawFrame();
+    for (const bytes of [new Uint8Array(), Buffer.from("no picture"), frame.subarray(0, frame.length / 2)]) {
       await assert.rejects(inspector.inspect(bytes), failure("image-unreadable", /./));
     }
-    await assert.rejects(inspector.teach([good, Buffer.from("no picture")]), failure("image-unreadable", /./));
-    assert.equal((await inspector.inspect(good)).inspection.bankZ, null, "half a teaching changed nothing");
+    await assert.rejects(inspector.teach(good([frame, Buffer.from("no picture")])), failure("image-unreadable", /./));
+    assert.equal((await inspector.inspect(frame)).inspection.bankZ, null, "half a teaching changed nothing");
   });
 });
 
@@ -101,7 +174,7 @@ test("a worker killed in mid-inspection fails what it had in hand with one clear
   const inspector = await startInspector({ bundleDir, threads: 1 });
   const frame = await drawFrame();
   process.kill(inspector.pid, "SIGSTOP"); // so that the frames are surely in hand
-  const inHand = [inspector.inspect(frame), inspector.inspect(frame, { map: true }), inspector.teach([frame, frame])];
+  const inHand = [inspector.inspect(frame), inspector.inspect(frame, { map: true }), inspector.teach(good([frame, frame]))];
   const settled = Promise.allSettled(inHand);
   process.kill(inspector.pid, "SIGKILL");
   for (const result of await settled) {

@@ -1,12 +1,11 @@
-/** From similarities to one score, on numbers small enough to check by hand; the bank of good patches. */
+/** From similarities to one score, on numbers small enough to check by hand. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { closestPrompt, fuse, meanOfTop, momentsOf, promptDirections, rawText, wordLogits } from "@kenpin/inspector";
 import type { PromptSet, Scoring } from "@kenpin/schema";
 import { quantile } from "@kenpin/stats";
 import fc from "fast-check";
-import { coreset } from "../../packages/inspector/src/memory-bank.ts";
-import { draw } from "../onnx/seeded-weights.ts";
+import { patchHeat, referenceStats } from "../../packages/inspector/src/score.ts";
 
 const SCORING: Scoring = {
   topRatio: 0.25,
@@ -17,6 +16,8 @@ const SCORING: Scoring = {
   bankScale: 0.5,
   bankCut: 3,
   recentreText: false,
+  tokenWindow: 1,
+  patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
 };
 
 test("the mean of the highest share of the values, of one at least, whatever their order", () => {
@@ -59,13 +60,14 @@ test("a frame's raw text value mixes its hottest patches with its tiles' mean", 
 });
 
 test("with words alone the score is the sigmoid of scale times text plus bias, and names no deviations", () => {
-  assert.deepEqual(fuse(0.5, null, null, SCORING), { score: 0.5, bankZ: null, referenceZ: null });
+  assert.deepEqual(fuse(0.5, null, null, SCORING), { logit: 0, score: 0.5, bankZ: null, referenceZ: null });
   near(fuse(1, null, null, SCORING).score, 1 / (1 + Math.exp(-1)));
   assert.ok(fuse(-1000, null, null, SCORING).score >= 0 && fuse(1000, null, null, SCORING).score <= 1);
 });
 
 const REFERENCES = {
   text: { mean: 1, deviation: 0.5 },
+  patchTop: { mean: 2, deviation: 1 },
   bankMean: { mean: 0.2, deviation: 0.1 },
   bankTop: { mean: 0.4, deviation: 0.2 },
   away: { mean: 0.5, deviation: 2 },
@@ -106,7 +108,7 @@ test("a frame farther from the references never scores lower", () => {
 
 test("references that are all the same make nothing infinite", () => {
   const same = { mean: 1, deviation: 0 };
-  const references = { text: same, bankMean: same, bankTop: same, away: { mean: 0, deviation: 0 } };
+  const references = { text: same, patchTop: same, bankMean: same, bankTop: same, away: { mean: 0, deviation: 0 } };
   for (const recentreText of [true, false]) {
     const { score } = fuse(1, { mean: 1, top: 1 }, references, { ...SCORING, recentreText });
     assert.ok(score >= 0 && score <= 1);
@@ -114,56 +116,6 @@ test("references that are all the same make nothing infinite", () => {
   assert.deepEqual(momentsOf([3]), { mean: 3, deviation: 0 });
   assert.deepEqual(momentsOf([1, 3]), { mean: 2, deviation: Math.SQRT2 });
 });
-
-test("the bank picks each patch as the farthest from those picked before, and never picks far from the best spread", () => {
-  const [count, dim, limit] = [120, 8, 20];
-  const tokens = unitRows("tokens", count, dim);
-  const bank = coreset(tokens, dim, limit);
-  const all = Array.from({ length: count }, (_, i) => i);
-  const picked: number[] = [];
-  for (let row = 0; row < limit; row++) {
-    const index = all.find((i) => distance(bank, row, tokens, i, dim) < 1e-6) as number;
-    const away = (i: number) => Math.min(...picked.map((j) => distance(tokens, i, tokens, j, dim)));
-    if (row > 0) assert.ok(Math.abs(away(index) - Math.max(...all.map(away))) < 1e-5, `row ${row}`);
-    picked.push(index);
-  }
-  assert.equal(new Set(picked).size, limit);
-});
-
-test("a bank as large as there are patches holds them all; a small one holds what is rare", () => {
-  const dim = 4;
-  const few = unitRows("few", 5, dim);
-  assert.deepEqual(sorted(coreset(few, dim, 100), dim), sorted(few, dim));
-  const rare = Float32Array.of(0, 0, 0, -1);
-  const crowd = unitRows("crowd", 500, dim).map((value, i) => (i % dim === 3 ? Math.abs(value) + 2 : value));
-  const many = new Float32Array([...normalised(crowd, dim), ...rare]);
-  assert.ok(sorted(coreset(many, dim, 2), dim).some((row) => row.join() === "0,0,0,-1"));
-});
-
-test("ten thousand patches make a bank of fixed size", () => {
-  const dim = 4;
-  assert.equal(coreset(unitRows("many", 10_000, dim), dim).length, 768 * dim);
-  assert.equal(coreset(new Float32Array(), dim).length, 0);
-});
-
-function unitRows(name: string, count: number, dim: number): Float32Array {
-  return normalised(Float32Array.from(draw(name, count * dim)), dim);
-}
-
-function normalised(rows: Float32Array, dim: number): Float32Array {
-  return rows.map((value, i) => value / Math.hypot(...rows.subarray(i - (i % dim), i - (i % dim) + dim)));
-}
-
-function distance(a: Float32Array, i: number, b: Float32Array, j: number, dim: number): number {
-  let dot = 0;
-  for (let k = 0; k < dim; k++) dot += (a[i * dim + k] as number) * (b[j * dim + k] as number);
-  return 1 - dot;
-}
-
-function sorted(rows: Float32Array, dim: number): number[][] {
-  const split = Array.from({ length: rows.length / dim }, (_, i) => [...rows.subarray(i * dim, (i + 1) * dim)]);
-  return split.sort((a, b) => (a.join() < b.join() ? -1 : 1));
-}
 
 function near(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}, expected ${expected}`);
@@ -181,4 +133,25 @@ test("the closest words are those whose embedding points the same way, whichever
   assert.equal(closestPrompt(prompts, Float32Array.from([0.9, 0.1])), "even cloth");
   assert.equal(closestPrompt(prompts, Float32Array.from([0.1, 0.9])), "a hole");
   assert.equal(closestPrompt(prompts, Float32Array.from([-0.7, 0.7])), "a stain");
+});
+
+test("a patch's heat is its words' logit alone, and with references words and bank in the references' deviations", () => {
+  const scoring: Scoring = { ...SCORING, patches: { textScale: 2, textBias: -1, referenceScale: 0.5, referenceCut: 3 } };
+  assert.deepEqual([...patchHeat(Float32Array.of(0, 2), null, null, scoring)], [-1, 3]);
+  // words (3 − 2) / 1 = 1, bank (1.4 − 0.4) / 0.2 = 5: 0.75 · 1 + 0.25 · 5 = 2; 0.5 · (2 − 3)
+  near(patchHeat(Float32Array.of(3), Float32Array.of(1.4), REFERENCES, scoring)[0] as number, -0.5);
+});
+
+test("the references' statistics are those of their own values, and of their mix", () => {
+  const frames = [
+    { text: 1, patchTop: 4, bank: { mean: 0.1, top: 0.3 } },
+    { text: 3, patchTop: 6, bank: { mean: 0.3, top: 0.3 } },
+  ];
+  const stats = referenceStats(frames, SCORING);
+  near(stats.text.mean, 2);
+  near(stats.patchTop.deviation, Math.SQRT2);
+  near(stats.bankMean.mean, 0.2);
+  assert.equal(stats.bankTop.deviation, 0);
+  // text ∓ 1/√2; bank max(∓1/√2, 0): away −0.75/√2 and 0.75/√2 + 0.25/√2
+  near(stats.away.mean, (0.25 * Math.SQRT1_2) / 2);
 });

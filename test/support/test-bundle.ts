@@ -148,6 +148,8 @@ function manifestOf(golden: BundleManifest["golden"]): Omit<BundleManifest, "fil
       bankScale: 1,
       bankCut: 3,
       recentreText: false,
+      tokenWindow: 1,
+      patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
     },
     parameters: 1000,
     golden,

@@ -73,7 +73,7 @@ async function tryBankWeight(
   const z: number[] = [];
   for (const { references, frames } of episodes) {
     await withInspector(place, async (inspector) => {
-      await inspector.teach(references);
+      await inspector.teach(references.map((frame) => ({ frame, label: "good" })));
       for (const { png } of frames) z.push(Math.min((await inspector.inspect(png)).inspection.referenceZ as number, LARGEST_Z));
     });
   }

@@ -14,6 +14,8 @@ export const START_SCORING: Scoring = {
   bankScale: 1,
   bankCut: 3,
   recentreText: true,
+  tokenWindow: 1,
+  patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
 };
 const THRESHOLDS: Thresholds = { pass: 0.35, cut: 0.5, fail: 0.65, chosenBy: "not calibrated; run kenpin score" };
 /** A quarter of a tile's side, so that no defect lies on a seam only. */

@@ -25,10 +25,11 @@ export const tune: RunStage<StageOf<"tune">> = async (model, stage, { recipe, en
     noiseTolerance,
     batchAt: tuneBatches({ config, preprocess: preprocessOf(model), frames, replay, sizes, seed: recipe.seed }),
   });
+  const text = { textScale: 1, textBias: outcome.textBias };
   const tuned = {
     ...model,
     // The bias was learned with the frames' own loss, so it is measured against 0, not against references.
-    scoring: { ...scoring, textScale: 1, textBias: outcome.textBias, bankWeight: TUNED_BANK_WEIGHT, recentreText: false },
+    scoring: { ...scoring, ...text, bankWeight: TUNED_BANK_WEIGHT, recentreText: false, patches: { ...scoring.patches, ...text } },
     thresholds: { ...thresholds, chosenBy: `trained on ${frames.length} labelled frames; undecided between 0.35 and 0.65` },
   };
   return resultOf(tuned, outcome, { trained: imageGflops(config), teacher: 0 });

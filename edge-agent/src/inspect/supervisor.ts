@@ -86,7 +86,7 @@ export class Supervisor {
       const proof = await proveGolden(worker, setup.folder, setup.manifest);
       if (!proof.ok) throw new KenpinError("golden-mismatch", `the bundle was refused: ${proof.reason}`);
       const frames = await Promise.all(setup.references.map(({ file }) => readFile(file)));
-      const references = frames.length > 0 ? await worker.teach(frames) : 0;
+      const { references } = await worker.teach(frames.map((frame) => ({ frame, label: "good" })));
       return { setup, worker, references };
     } catch (error) {
       await worker.close();

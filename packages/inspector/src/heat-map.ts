@@ -16,7 +16,10 @@ export async function drawHeatMap(
     pixels.set([255, Math.round(220 * (1 - heat)), 0, Math.round(200 * heat)], i * 4);
   }
   const raw = { width: map.columns, height: map.rows, channels: 4 as const };
-  return new Uint8Array(
-    await sharp(pixels, { raw }).resize(width, height, { fit: "fill", kernel: "cubic" }).png({ compressionLevel: 6 }).toBuffer(),
-  );
+  // The last column and row may reach past the frame: they are drawn in their own size and cut off with it.
+  const drawn = (cells: number, frame: number, tiled: number) => Math.max(frame, Math.round((cells * map.cellPx * frame) / tiled));
+  const enlarged = sharp(pixels, { raw })
+    .resize(drawn(map.columns, width, map.width), drawn(map.rows, height, map.height), { fit: "fill", kernel: "cubic" })
+    .extract({ left: 0, top: 0, width, height });
+  return new Uint8Array(await enlarged.png({ compressionLevel: 6 }).toBuffer());
 }

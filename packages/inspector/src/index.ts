@@ -5,6 +5,7 @@ export type { Inspection } from "./inspection.ts";
 export {
   embedImages,
   embedTexts,
+  type Exemplar,
   type Inspector,
   type InspectorOptions,
   proveGolden,
@@ -12,3 +13,4 @@ export {
 } from "./inspector.ts";
 export { type ModelRunner, type ModelWorker, startModel, startModelWorker, type Tensors } from "./run-model.ts";
 export * from "./score.ts";
+export type { Taught } from "./teaching.ts";

@@ -1,29 +1,22 @@
 /**
- * Inspects one frame: decode → tiles → image tower → words and memory bank → score, map, regions.
+ * Inspects one frame: decode → tiles → image tower → words, memory bank and head → score, map, regions.
  * Runs inside the worker. In: image bytes. Out: an Inspection, and the heat map when asked for.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeImage, type RgbImage, type Tiles, tileFrame } from "@kenpin/clip";
-import { BundleManifest, parseAtDoor, PromptSet, type Region } from "@kenpin/schema";
+import { BundleManifest, KenpinError, parseAtDoor, PromptSet, type Region } from "@kenpin/schema";
 import { regionsOf, stitch } from "./anomaly-map.ts";
+import { decodeBank, encodeBank } from "./bank-file.ts";
+import { logitWithHead, statisticsOf } from "./exemplar-head.ts";
 import { type FrameStats, frameStats } from "./frame-stats.ts";
 import { drawHeatMap } from "./heat-map.ts";
-import { coreset } from "./memory-bank.ts";
-import {
-  awayFromReferences,
-  closestPrompt,
-  type BankDistance,
-  fuse,
-  meanOf,
-  meanOfTop,
-  momentsOf,
-  promptDirections,
-  rawText,
-  type ReferenceStats,
-  wordLogits,
-} from "./score.ts";
+import { keepTokens } from "./memory-bank.ts";
+import { closestPrompt, fuse, meanOfTop, patchHeat, promptDirections, rawText, sigmoid, summaryOf, wordLogits } from "./score.ts";
 import { openModel, PROVIDER } from "./session.ts";
+import { EXEMPLAR_LIMIT, type Knowledge, type Lesson, type Shown, type Taught, teachFrom, UNTAUGHT } from "./teaching.ts";
+import { windowMeans } from "./token-window.ts";
 
 export type Inspection = {
   width: number;
@@ -44,6 +37,7 @@ type Seen = {
   tiles: Tiles;
   patchLogits: Float32Array;
   patchEmbeds: Float32Array;
+  imageEmbeds: Float32Array;
   tokens: Float32Array | null;
   text: number;
   ms: Inspection["ms"];
@@ -51,17 +45,24 @@ type Seen = {
 
 /** What of the manifest decides; whoever unpacked the bundle has proven the rest. */
 const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scoring: true }).strip();
+/** On the map, in logits: drawn clear and full red. */
+const HEAT = { low: -1, high: 4 };
+/** A patch this likely to be defective belongs to a region: even odds. */
+const REGION_LEVEL = 0;
 
 export async function openInspection(bundleDir: string, threads?: number) {
-  const manifest = parseAtDoor(Manifest, await readJson(join(bundleDir, "manifest.json")), "manifest.json");
-  const prompts = parseAtDoor(PromptSet, await readJson(join(bundleDir, "prompts.json")), "prompts.json");
+  const files = { manifest: await readFile(join(bundleDir, "manifest.json")), prompts: await readFile(join(bundleDir, "prompts.json")) };
+  const manifest = parseAtDoor(Manifest, JSON.parse(files.manifest.toString("utf8")), "manifest.json");
+  const prompts = parseAtDoor(PromptSet, JSON.parse(files.prompts.toString("utf8")), "prompts.json");
   const vision = await openModel(join(bundleDir, "vision.onnx"), "vision.onnx", threads); // by path: its weights may lie beside it
   const nearest = await openModel(await readFile(join(bundleDir, "nearest.onnx")), "nearest.onnx", threads);
   const directions = promptDirections(prompts);
   const { preprocess, scoring } = manifest;
-  let bank: Float32Array | null = null;
+  /** What was taught is worth nothing to another model, or by other words. */
+  const bankKey = createHash("sha256").update(files.manifest).update(files.prompts).digest("hex");
+  let shown = new Map<string, Shown>();
+  let knowledge: Knowledge | null = null;
   let tokenDim = 0;
-  let references: ReferenceStats | null = null;
 
   const see = async (bytes: Uint8Array): Promise<Seen> => {
     const clock = stopwatch();
@@ -71,12 +72,13 @@ export async function openInspection(bundleDir: string, threads?: number) {
     const prepare = clock();
     const side = preprocess.tilePx;
     const out = await vision.run({ pixel_values: { data: tiles.pixelValues, dims: [tiles.count, 3, side, side] } });
-    const patchEmbeds = out["patch_embeds"] as Float32Array;
+    const [patchEmbeds, imageEmbeds] = [out["patch_embeds"] as Float32Array, out["image_embeds"] as Float32Array];
     const patchLogits = wordLogits(patchEmbeds, directions);
-    const text = rawText(patchLogits, wordLogits(out["image_embeds"] as Float32Array, directions), scoring);
+    const text = rawText(patchLogits, wordLogits(imageEmbeds, directions), scoring);
     const tokens = out["patch_tokens"] ?? null;
     if (tokens) tokenDim = tokens.length / patchLogits.length;
-    return { image, tiles, patchLogits, patchEmbeds, tokens, text, ms: { decode, preprocess: prepare, infer: clock(), map: 0 } };
+    const ms = { decode, preprocess: prepare, infer: clock(), map: 0 };
+    return { image, tiles, patchLogits, patchEmbeds, imageEmbeds, tokens, text, ms };
   };
 
   const distances = async (tokens: Float32Array, against: Float32Array): Promise<Float32Array> => {
@@ -87,44 +89,69 @@ export async function openInspection(bundleDir: string, threads?: number) {
     return out["distance"] as Float32Array;
   };
 
-  /** Replaces the bank: the references' own statistics come from folds whose frames the fold's bank has not seen. */
-  const teach = async (frames: Uint8Array[]): Promise<number> => {
-    const kept: { tokens: Float32Array; text: number }[] = [];
-    for (const frame of frames) {
-      const { tokens, text } = await see(frame);
-      if (tokens) kept.push({ tokens, text }); // the pixels may go: hundreds of frames would not fit
+  const windowed = (tokens: Float32Array, { count }: Tiles) =>
+    windowMeans(tokens, tokenDim, { grid: Math.sqrt(tokens.length / tokenDim / count), window: scoring.tokenWindow });
+
+  const statistics = ({ tokens, patchEmbeds, imageEmbeds, patchLogits, tiles }: Seen) =>
+    statisticsOf([
+      { data: tokens as Float32Array, dim: tokenDim, spread: true },
+      { data: patchEmbeds, dim: patchEmbeds.length / patchLogits.length, spread: true },
+      { data: imageEmbeds, dim: imageEmbeds.length / tiles.count, spread: false },
+    ]);
+
+  /** Looks at an exemplar and keeps what a teaching needs of it; answers its name. */
+  const show = async (bytes: Uint8Array): Promise<string> => {
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    if (shown.has(digest)) return digest;
+    if (shown.size >= 2 * EXEMPLAR_LIMIT) shown = new Map([...shown].slice(-EXEMPLAR_LIMIT));
+    const seen = await see(bytes);
+    if (!seen.tokens) return digest; // a tower without tokens has words alone
+    shown.set(digest, {
+      text: seen.text,
+      patchTop: meanOfTop(seen.patchLogits, scoring.topRatio),
+      tokens: keepTokens(windowed(seen.tokens, seen.tiles), tokenDim),
+      statistics: statistics(seen),
+    });
+    return digest;
+  };
+
+  /** Replaces what was taught before, and forgets every exemplar but these. */
+  const teach = async (lessons: Lesson[]): Promise<Taught> => {
+    if (lessons.length > EXEMPLAR_LIMIT) {
+      throw new KenpinError("too-many-exemplars", `${lessons.length} exemplars were given, ${EXEMPLAR_LIMIT} are the most; leave some out`);
     }
-    if (kept.length < 2) {
-      bank = null;
-      references = null;
-      return 0;
+    const known = lessons.filter(({ digest }) => shown.has(digest));
+    if (known.length < lessons.length && tokenDim > 0) {
+      throw new KenpinError("exemplar-unknown", "an exemplar was named that this inspector has not been shown; show it first");
     }
-    const folds = Math.min(5, kept.length);
-    const outside = new Array<BankDistance>(kept.length);
-    for (let fold = 0; fold < folds; fold++) {
-      const others = coreset(joinTokens(kept.filter((_, i) => i % folds !== fold)), tokenDim);
-      for (const [i, one] of kept.entries())
-        if (i % folds === fold) outside[i] = summary(await distances(one.tokens, others), scoring.topRatio);
-    }
-    bank = coreset(joinTokens(kept), tokenDim);
-    const parts = {
-      text: momentsOf(kept.map(({ text }) => text)),
-      bankMean: momentsOf(outside.map(({ mean }) => mean)),
-      bankTop: momentsOf(outside.map(({ top }) => top)),
-    };
-    const away = kept.map(({ text }, i) => awayFromReferences(text, outside[i] as BankDistance, parts, scoring));
-    references = { ...parts, away: momentsOf(away) };
-    return kept.length;
+    knowledge = await teachFrom(known, shown, { tokenDim, scoring, nearest: distances });
+    shown = new Map(known.map(({ digest }) => [digest, shown.get(digest) as Shown]));
+    return knowledge?.taught ?? UNTAUGHT;
+  };
+
+  const saveBank = (): Uint8Array => {
+    if (!knowledge) throw new KenpinError("nothing-taught", "there is no memory bank to keep; teach good frames first");
+    return encodeBank({ knowledge, shown, key: bankKey });
+  };
+
+  /** Answers what the file's bank was taught from. */
+  const loadBank = (file: Uint8Array): { lessons: Lesson[]; taught: Taught } => {
+    const loaded = decodeBank(file, bankKey);
+    ({ knowledge, shown } = loaded);
+    tokenDim = loaded.knowledge.tokenDim;
+    return { lessons: loaded.knowledge.lessons, taught: loaded.knowledge.taught };
   };
 
   const inspect = async (bytes: Uint8Array, withMap: boolean): Promise<{ inspection: Inspection; map: Uint8Array }> => {
     const seen = await see(bytes);
     const clock = stopwatch();
-    const far = bank && seen.tokens ? await distances(seen.tokens, bank) : null;
-    const { score, bankZ, referenceZ } = fuse(seen.text, far && summary(far, scoring.topRatio), references, scoring);
+    const far = knowledge && seen.tokens ? await distances(windowed(seen.tokens, seen.tiles), knowledge.bank) : null;
+    const [references, head] = [knowledge?.references ?? null, far && knowledge ? knowledge.head : null];
+    const weighed = head ? { ...scoring, bankWeight: head.bankWeight } : scoring;
+    const { logit, bankZ, referenceZ } = fuse(seen.text, far && summaryOf(far, scoring.topRatio), references, weighed);
+    const score = sigmoid(head ? logitWithHead(logit, statistics(seen), head) : logit);
     seen.ms.infer += clock();
-    const heat = seen.patchLogits.map((value) => scoring.textScale * value + scoring.textBias);
-    const map = stitch(heat, seen.tiles, preprocess.tilePx);
+    const map = stitch(patchHeat(seen.patchLogits, far, references, weighed), seen.tiles, preprocess.tilePx);
     const { width, height } = seen.image;
     const inspection: Inspection = {
       width,
@@ -134,16 +161,16 @@ export async function openInspection(bundleDir: string, threads?: number) {
       bankZ,
       referenceZ,
       prompt: closestPrompt(prompts, hottest(seen)),
-      regions: regionsOf(map, 0, seen.tiles.scale),
+      regions: regionsOf(map, REGION_LEVEL, { width, height }),
       stats: frameStats(seen.image),
       ms: seen.ms,
     };
-    const png = withMap ? await drawHeatMap(map, { width, height, low: -1, high: 4 }) : new Uint8Array();
+    const png = withMap ? await drawHeatMap(map, { width, height, ...HEAT }) : new Uint8Array();
     seen.ms.map = clock();
     return { inspection, map: png };
   };
 
-  return { provider: PROVIDER, precision: manifest.precision, teach, inspect };
+  return { provider: PROVIDER, precision: manifest.precision, show, teach, saveBank, loadBank, inspect };
 }
 
 /** Embedding of the patch that looks worst. */
@@ -151,20 +178,6 @@ function hottest({ patchLogits, patchEmbeds }: Seen): Float32Array {
   const at = patchLogits.reduce((best, value, i) => (value > (patchLogits[best] as number) ? i : best), 0);
   const dim = patchEmbeds.length / patchLogits.length;
   return patchEmbeds.subarray(at * dim, (at + 1) * dim);
-}
-
-function summary(distances: Float32Array, topRatio: number): BankDistance {
-  return { mean: meanOf(distances), top: meanOfTop(distances, topRatio) };
-}
-
-function joinTokens(seen: { tokens: Float32Array }[]): Float32Array {
-  const out = new Float32Array(seen.reduce((sum, { tokens }) => sum + tokens.length, 0));
-  let at = 0;
-  for (const { tokens } of seen) {
-    out.set(tokens, at);
-    at += tokens.length;
-  }
-  return out;
 }
 
 /** Milliseconds since it was last asked. */
@@ -176,8 +189,4 @@ function stopwatch(): () => number {
     last = now;
     return Math.max(0, passed);
   };
-}
-
-async function readJson(file: string): Promise<unknown> {
-  return JSON.parse(await readFile(file, "utf8"));
 }

@@ -2,10 +2,12 @@
  * The parent's side of an inspector: a bundle opened in a worker process that inspects frames, and towers that embed.
  * Whatever happens to the worker, what was asked of it fails with `inspector-failed` and the parent lives on.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BundleManifest } from "@kenpin/schema";
 import type { Inspection } from "./inspection.ts";
+import type { Lesson, Taught } from "./teaching.ts";
 import { startWorker } from "./worker-process.ts";
 
 export type InspectorOptions = { bundleDir: string; threads?: number | undefined; timeoutMs?: number };
@@ -14,12 +16,22 @@ export type Inspector = {
   precision: "fp32" | "fp16" | "int8";
   pid: number;
   inspect: (frame: Uint8Array, options?: { map?: boolean }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
-  /** Replaces the memory bank by these good frames; answers how many it holds. */
-  teach: (frames: Uint8Array[]) => Promise<number>;
+  /**
+   * Replaces what was taught before by these exemplars: good ones fill the memory bank, with bad ones beside them a small head is
+   * fitted too. Those taught or loaded before are not looked at again. `onProgress` counts exemplars, and one for the bank.
+   */
+  teach: (exemplars: readonly Exemplar[], options?: { onProgress?: (done: number, of: number) => void }) => Promise<Taught>;
+  /** What was taught, as bytes for the same bundle on the same device. */
+  saveBank: () => Promise<Uint8Array>;
+  /** Takes such bytes in place of what was taught; fails with `bank-foreign` or `bank-broken` and changes nothing. */
+  loadBank: (file: Uint8Array) => Promise<{ lessons: Lesson[]; taught: Taught }>;
   /** Settles when the worker is gone, for whatever reason. */
   ended: Promise<void>;
   close: () => Promise<void>;
 };
+
+/** A frame and what somebody says of it. */
+export type Exemplar = { frame: Uint8Array; label: "good" | "bad" };
 
 /** A frame that takes longer than this hangs; the worker is ended. */
 const TIMEOUT_MS = 30_000;
@@ -43,10 +55,7 @@ export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_M
         const { result, body } = await worker.ask({ op: "inspect", map }, [frame], timeoutMs);
         return { inspection: result as Inspection, map: body };
       },
-      teach: async (frames) => {
-        const { result } = await worker.ask({ op: "teach", sizes: frames.map((frame) => frame.length) }, frames, TEACH_TIMEOUT_MS);
-        return (result as { references: number }).references;
-      },
+      ...teaching(worker, timeoutMs),
       ended: worker.ended,
       close: worker.close,
     };
@@ -54,6 +63,40 @@ export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_M
     await worker.close();
     throw error;
   }
+}
+
+function teaching(
+  { ask }: Pick<ReturnType<typeof startWorker>, "ask">,
+  timeoutMs: number,
+): Pick<Inspector, "teach" | "saveBank" | "loadBank"> {
+  let known = new Set<string>();
+  let turn: Promise<unknown> = Promise.resolve(); // a teaching forgets what another one is still showing
+  const teachNow = async (exemplars: readonly Exemplar[], onProgress: (done: number, of: number) => void) => {
+    const lessons: Lesson[] = [];
+    for (const { frame, label } of exemplars) {
+      const digest = createHash("sha256").update(frame).digest("hex");
+      if (!known.has(digest)) await ask({ op: "show" }, [frame], timeoutMs);
+      known.add(digest);
+      onProgress(lessons.push({ digest, label }), exemplars.length + 1);
+    }
+    const { result } = await ask({ op: "teach", lessons }, [], TEACH_TIMEOUT_MS);
+    known = new Set(lessons.map(({ digest }) => digest));
+    onProgress(exemplars.length + 1, exemplars.length + 1);
+    return result as Taught;
+  };
+  return {
+    teach: (exemplars, { onProgress = () => {} } = {}) => {
+      const taught = turn.then(() => teachNow(exemplars, onProgress));
+      turn = taught.catch(() => undefined);
+      return taught;
+    },
+    saveBank: async () => (await ask({ op: "save-bank" }, [], timeoutMs)).body,
+    loadBank: async (file) => {
+      const result = (await ask({ op: "load-bank" }, [file], timeoutMs)).result as { lessons: Lesson[]; taught: Taught };
+      known = new Set(result.lessons.map(({ digest }) => digest));
+      return result;
+    },
+  };
 }
 
 /** Embeds token rows with a text tower in a worker of its own, which ends with the answer. */

@@ -5,7 +5,10 @@
  * Requests carry `id` and `op`; every answer carries the same `id` and either `ok: true` or `error: {code, message}`.
  *
  *   open    {bundleDir, threads}                → {provider, precision}
- *   teach   {sizes: [bytes of each frame]} body → {references}
+ *   show    {} body = image bytes               → {digest}: looks at an exemplar and keeps what a teaching needs of it
+ *   teach   {lessons: [{digest, label}]}        → Taught: by exemplars that were shown, in place of what was taught before
+ *   save-bank {}                                → body = what was taught, see bank-file.ts
+ *   load-bank {} body = such a file             → {lessons, taught}
  *   inspect {map: boolean} body = image bytes   → Inspection, body = heat map PNG or empty
  *   embed-text   {textModel, inputIds}                                → rows of text_embeds
  *   embed-images {visionModel, side} body = pixel_values as float32   → {dim}, body = image_embeds as float32
@@ -17,7 +20,7 @@ import { KenpinError } from "@kenpin/schema";
 export type Header = { id: number; [key: string]: unknown };
 export type Message = { header: Header; body: Uint8Array };
 
-/** A header is small; a body is at most one teaching set of frames. Past that something is broken or hostile. */
+/** A header is small; a body is at most a frame, a model's numbers or a memory bank. Past that something is broken or hostile. */
 const HEADER_LIMIT_BYTES = 1024 * 1024;
 const BODY_LIMIT_BYTES = 512 * 1024 * 1024;
 

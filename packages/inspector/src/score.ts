@@ -9,12 +9,16 @@ export type Directions = { difference: Float32Array; logitScale: number };
 /** The good references' own values, left out one frame at a time. */
 export type ReferenceStats = {
   text: Moments;
+  /** Of their hottest patches alone, by words: what a map's words are held against. */
+  patchTop: Moments;
   bankMean: Moments;
   bankTop: Moments;
   /** Of the mix of the three above: a mean of two deviations, and a larger of two, no longer has mean 0 and deviation 1. */
   away: Moments;
 };
 export type Moments = { mean: number; deviation: number };
+/** By words: the whole frame, and its hottest patches. */
+export type ReferenceValues = { text: number; patchTop: number };
 export type BankDistance = { mean: number; top: number };
 
 /** Normalised mean of the bad prompts' embeddings minus that of the good ones. */
@@ -60,6 +64,10 @@ export function meanOfTop(values: Float32Array, ratio: number): number {
   return sum / count;
 }
 
+export function summaryOf(distances: Float32Array, topRatio: number): BankDistance {
+  return { mean: meanOf(distances), top: meanOfTop(distances, topRatio) };
+}
+
 export function meanOf(values: Float32Array): number {
   let sum = 0;
   for (const value of values) sum += value;
@@ -78,7 +86,7 @@ export function rawText(patchLogits: Float32Array, imageLogits: Float32Array, { 
 }
 
 /**
- * The frame's score in [0, 1]; `bank` and `references` are null while only words decide.
+ * The frame's logit and its score in [0, 1], before any head; `bank` and `references` are null while only words decide.
  * `referenceZ` is how far the frame lies from the good references, in their own deviations; null where they do not decide.
  */
 export function fuse(
@@ -86,21 +94,48 @@ export function fuse(
   bank: BankDistance | null,
   references: ReferenceStats | null,
   scoring: Scoring,
-): { score: number; bankZ: number | null; referenceZ: number | null } {
+): { logit: number; score: number; bankZ: number | null; referenceZ: number | null } {
   const textLogit = scoring.textScale * text + scoring.textBias;
-  if (!bank || !references) return { score: sigmoid(textLogit), bankZ: null, referenceZ: null };
+  if (!bank || !references) return { logit: textLogit, score: sigmoid(textLogit), bankZ: null, referenceZ: null };
   const bankZ = bankDeviations(bank, references);
   if (!scoring.recentreText) {
     const fromBank = scoring.bankScale * (bankZ - scoring.bankCut);
     const logit = (1 - scoring.bankWeight) * textLogit + scoring.bankWeight * fromBank;
-    return { score: sigmoid(logit), bankZ, referenceZ: null };
+    return { logit, score: sigmoid(logit), bankZ, referenceZ: null };
   }
   const referenceZ = deviations(awayFromReferences(text, bank, references, scoring), references.away);
-  return { score: sigmoid(scoring.bankScale * (referenceZ - scoring.bankCut)), bankZ, referenceZ };
+  const logit = scoring.bankScale * (referenceZ - scoring.bankCut);
+  return { logit, score: sigmoid(logit), bankZ, referenceZ };
+}
+
+/** Each patch's own logit of being defective, from its words and its distance to the bank; see `PatchScoring`. */
+export function patchHeat(
+  words: Float32Array,
+  distances: Float32Array | null,
+  references: ReferenceStats | null,
+  { patches, bankWeight }: Scoring,
+): Float32Array {
+  if (!distances || !references) return words.map((value) => patches.textScale * value + patches.textBias);
+  const { patchTop, bankTop } = references;
+  return words.map((value, i) => {
+    const away = (1 - bankWeight) * deviations(value, patchTop) + bankWeight * deviations(distances[i] as number, bankTop);
+    return patches.referenceScale * (away - patches.referenceCut);
+  });
+}
+
+/** What the good references are like: each one's own values, its distances to a bank that has not seen it. */
+export function referenceStats(frames: readonly (ReferenceValues & { bank: BankDistance })[], scoring: Scoring): ReferenceStats {
+  const parts = {
+    text: momentsOf(frames.map(({ text }) => text)),
+    patchTop: momentsOf(frames.map(({ patchTop }) => patchTop)),
+    bankMean: momentsOf(frames.map(({ bank }) => bank.mean)),
+    bankTop: momentsOf(frames.map(({ bank }) => bank.top)),
+  };
+  return { ...parts, away: momentsOf(frames.map(({ text, bank }) => awayFromReferences(text, bank, parts, scoring))) };
 }
 
 /** Text and bank in deviations of the references, mixed by `bankWeight`; not yet standardised itself. */
-export function awayFromReferences(text: number, bank: BankDistance, references: Omit<ReferenceStats, "away">, scoring: Scoring): number {
+function awayFromReferences(text: number, bank: BankDistance, references: Omit<ReferenceStats, "away">, scoring: Scoring): number {
   return (1 - scoring.bankWeight) * deviations(text, references.text) + scoring.bankWeight * bankDeviations(bank, references);
 }
 
@@ -112,6 +147,6 @@ function deviations(value: number, { mean, deviation }: Moments): number {
   return (value - mean) / Math.max(deviation, 1e-6);
 }
 
-function sigmoid(x: number): number {
+export function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }

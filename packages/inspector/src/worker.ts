@@ -7,6 +7,7 @@ import { openInspection } from "./inspection.ts";
 import { encodeMessage, type Header, type Message, messageReader } from "./protocol.ts";
 import type { RunInput } from "./run-model.ts";
 import { type Feed, type Model, openModel } from "./session.ts";
+import type { Lesson } from "./teaching.ts";
 
 let inspection: Awaited<ReturnType<typeof openInspection>> | null = null;
 let tower: { path: string; threads: number | undefined; model: Model } | null = null;
@@ -40,7 +41,10 @@ async function perform(header: Header, body: Uint8Array): Promise<{ result: unkn
     return { result: { provider: inspection.provider, precision: inspection.precision } };
   }
   if (!inspection) throw new KenpinError("model-not-ready", "no bundle has been opened in this inspector yet");
-  if (header["op"] === "teach") return { result: { references: await inspection.teach(cut(body, header["sizes"] as number[])) } };
+  if (header["op"] === "show") return { result: { digest: await inspection.show(body) } };
+  if (header["op"] === "teach") return { result: await inspection.teach(header["lessons"] as Lesson[]) };
+  if (header["op"] === "save-bank") return { result: {}, body: inspection.saveBank() };
+  if (header["op"] === "load-bank") return { result: inspection.loadBank(body) };
   if (header["op"] === "inspect") {
     const { inspection: result, map } = await inspection.inspect(body, header["map"] === true);
     return { result, body: map };
@@ -96,12 +100,4 @@ async function runModel(header: Header, body: Uint8Array): Promise<{ result: unk
   const outputs = Object.entries(out).map(([name, { length }]) => ({ name, length }));
   const parts = Object.values(out).map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return { result: { outputs, ms }, body: Buffer.concat(parts) };
-}
-
-function cut(body: Uint8Array, sizes: number[]): Uint8Array[] {
-  let at = 0;
-  return sizes.map((size) => {
-    at += size;
-    return body.subarray(at - size, at);
-  });
 }

@@ -1,11 +1,17 @@
 /**
  * Logistic regression with an L2 penalty by Newton's method (iteratively reweighted least squares), on standardised
  * columns, as scikit-learn fits it (C = 1 / penalty, the intercept is not penalised).
- * In: rows of features and labels 0 or 1. Out: a function from a row to the probability of label 1.
+ * In: rows of features and labels 0 or 1, and what each row counts (1 unless given). Out: a function from a row to the
+ * probability of label 1.
  */
 import { deviation, mean } from "./quantile.ts";
 
-export function logisticRegression(rows: readonly number[][], labels: readonly (0 | 1)[], penalty = 1): (row: number[]) => number {
+export function logisticRegression(
+  rows: readonly number[][],
+  labels: readonly (0 | 1)[],
+  penalty = 1,
+  counts?: readonly number[],
+): (row: number[]) => number {
   const columns = rows[0]?.length ?? 0;
   const centre = Array.from({ length: columns }, (_, j) => mean(rows.map((row) => row[j] as number)));
   const scale = Array.from({ length: columns }, (_, j) => deviation(rows.map((row) => row[j] as number)) || 1);
@@ -13,22 +19,25 @@ export function logisticRegression(rows: readonly number[][], labels: readonly (
   const x = rows.map(standardise);
   let w = new Array<number>(columns + 1).fill(0);
   for (let round = 0; round < 50; round++) {
-    const step = newtonStep(x, labels, w, penalty);
+    const step = newtonStep(x, labels, w, { penalty, counts });
     w = w.map((value, j) => value + (step[j] as number));
     if (Math.max(...step.map(Math.abs)) < 1e-8) break;
   }
   return (row) => sigmoid(dot(standardise(row), w));
 }
 
-function newtonStep(x: number[][], labels: readonly (0 | 1)[], w: number[], penalty: number): number[] {
+type Fit = { penalty: number; counts: readonly number[] | undefined };
+
+function newtonStep(x: number[][], labels: readonly (0 | 1)[], w: number[], { penalty, counts }: Fit): number[] {
   const n = w.length;
   const gradient = w.map((value, j) => (j === 0 ? 0 : -penalty * value));
   const hessian = w.map((_, j) => w.map((__, k) => (j === k ? (j === 0 ? 1e-9 : penalty) : 0)));
   for (const [i, row] of x.entries()) {
     const p = sigmoid(dot(row, w));
-    const weight = p * (1 - p);
+    const count = counts?.[i] ?? 1;
+    const weight = count * p * (1 - p);
     for (let j = 0; j < n; j++) {
-      gradient[j] = (gradient[j] as number) + ((labels[i] as number) - p) * (row[j] as number);
+      gradient[j] = (gradient[j] as number) + count * ((labels[i] as number) - p) * (row[j] as number);
       const line = hessian[j] as number[];
       for (let k = 0; k < n; k++) line[k] = (line[k] as number) + weight * (row[j] as number) * (row[k] as number);
     }
@@ -71,11 +80,17 @@ export function sigmoid(x: number): number {
 }
 
 /** The same over one column, as a line: P(label 1) = sigmoid(slope · x + intercept). */
-export function logisticLine(values: readonly number[], labels: readonly (0 | 1)[], penalty = 1): { slope: number; intercept: number } {
+export function logisticLine(
+  values: readonly number[],
+  labels: readonly (0 | 1)[],
+  penalty = 1,
+  counts?: readonly number[],
+): { slope: number; intercept: number } {
   const probability = logisticRegression(
     values.map((value) => [value]),
     labels,
     penalty,
+    counts,
   );
   const logit = (x: number) => {
     const p = probability([x]);

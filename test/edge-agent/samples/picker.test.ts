@@ -16,6 +16,8 @@ const SCORING: Scoring = {
   bankScale: 1,
   bankCut: 3,
   recentreText: false,
+  tokenWindow: 1,
+  patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
 };
 
 test("frames are drawn with the announced probability, whether they are odd or not", () => {
