@@ -14,6 +14,7 @@ export function launchCommand(): Command {
     .requiredOption("--target <name>", "skypilot")
     .requiredOption("--out <file>", "the task")
     .option("--gpus <kind:n>", "what to rent", "H100:8")
+    .option("--nodes <n>", "so many machines of that kind", "1")
     .option("--bucket <name>", "where the run folder is kept", "kenpin-runs")
     .option("--disk-gb <n>", "disk of the machine", "256")
     .option("--no-spot", "machines that are not taken back")

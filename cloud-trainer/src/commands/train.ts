@@ -11,6 +11,7 @@ import { z } from "zod";
 import { readJsonFile } from "../json-file.ts";
 import { type Plan, planOf } from "../recipe/plan.ts";
 import { readRecipe } from "../recipe/recipe-file.ts";
+import type { Nodes } from "../train/engines/torch/process.ts";
 import { startTrainer, type TrainerCommand } from "../trainer-process.ts";
 import { createTrainingScreen, duration } from "./training-screen.ts";
 
@@ -21,8 +22,18 @@ const Options = z.strictObject({
   json: z.boolean().default(false),
   engine: z.enum(["tfjs", "torch"]).optional(),
   gpus: z.coerce.number().pipe(z.int().min(1).max(1024)).optional(),
+  nodes: z.coerce.number().pipe(z.int().min(1).max(4096)).optional(),
+  node: z.coerce.number().pipe(z.int().min(0).max(4095)).optional(),
+  rendezvous: z
+    .string()
+    .regex(/^[A-Za-z0-9.:_-]{1,255}:[0-9]{2,5}$/, "host:port of the first machine")
+    .optional(),
 });
-const ProcessOptions = Options.pick({ gpus: true }).extend({ run: z.string().min(1).optional(), measure: z.boolean().default(false) });
+type Options = z.infer<typeof Options>;
+const ProcessOptions = Options.pick({ gpus: true, nodes: true, node: true, rendezvous: true }).extend({
+  run: z.string().min(1).optional(),
+  measure: z.boolean().default(false),
+});
 /** What the training process prints, a line each. */
 const Line = z.union([RunProgress, z.strictObject({ note: z.string() })]);
 
@@ -36,22 +47,29 @@ export function trainCommand(): Command {
     .option("--out <dir>", "run folder: metrics, checkpoints, model/")
     .option("--engine <name>", "tfjs or torch, whatever the recipe says")
     .option("--gpus <n>", "engine torch: so many GPUs of this machine")
+    .option("--nodes <n>", "engine torch: so many machines; start this on each of them, --out at one path that all of them see")
+    .option("--node <n>", "which of them this is, from 0")
+    .option("--rendezvous <host:port>", "where machine 0 waits for the others")
     .option("--plan", "say what it will take, and stop")
     .option("--yes", `do not ask before a run of more than ${LONG_SECONDS / 60} minutes`)
     .option("--json", "print the plan, progress and result as JSON, a line each")
     .action(async (file: string, given: unknown) => {
-      const { out, plan: planOnly, yes, json, engine, gpus } = parseAtDoor(Options, given, "kenpin train");
+      const options = parseAtDoor(Options, given, "kenpin train");
+      const { out, plan: planOnly, yes, json, engine, gpus } = options;
+      const nodes = nodesOf(options);
       const read = await readRecipe(file);
       const recipe = { ...read, engine: engine ?? read.engine };
       if (gpus !== undefined && recipe.engine !== "torch")
         throw new KenpinError("invalid-input", "--gpus is for the engine torch; say --engine torch, or engine: torch in the recipe");
+      if (nodes && recipe.engine !== "torch") throw new KenpinError("invalid-input", "--nodes is for the engine torch");
       if (out === undefined && !planOnly) throw new KenpinError("invalid-input", "kenpin train: say where the run is kept: --out <dir>");
+      if (nodes && nodes.index > 0 && out !== undefined) return follow(recipe, resolve(out), { json, gpus, nodes });
       const plan = await makePlan(recipe);
       if (json) print({ plan });
       else say(describe(plan, recipe));
       if (out === undefined || planOnly) return;
       if (!yes) await agree(plan);
-      await train(recipe, resolve(out), { json, gpus });
+      await train(recipe, resolve(out), { json, gpus, nodes });
     });
 }
 
@@ -61,9 +79,14 @@ export function trainProcessCommand(): Command {
     .description("(started by kenpin train) trains what a run folder's recipe.json says")
     .option("--run <dir>", "run folder")
     .option("--gpus <n>", "GPUs, for the engine torch")
+    .option("--nodes <n>", "machines")
+    .option("--node <n>", "which of them this is")
+    .option("--rendezvous <host:port>", "where the first waits")
     .option("--measure", "print this machine's rate of float32 products, and stop")
     .action(async (given: unknown) => {
-      const { run, gpus, measure } = parseAtDoor(ProcessOptions, given, "kenpin train-process");
+      const options = parseAtDoor(ProcessOptions, given, "kenpin train-process");
+      const { run, gpus, measure } = options;
+      const nodes = nodesOf(options);
       if (measure) {
         const { measureProducts } = await import("../train/engines/tfjs/measure.ts");
         return print({ gflopsPerSecond: await measureProducts() });
@@ -73,7 +96,15 @@ export function trainProcessCommand(): Command {
       const recipe = await readJsonFile(Recipe, join(run, "recipe.json"));
       const stop = new AbortController();
       process.once("SIGTERM", () => stop.abort(new KenpinError("stopped", "the run was stopped; start it again to go on")));
-      await runRecipe({ recipe, dir: run, tell: print, note: (note) => print({ note }), signal: stop.signal, ...(gpus && { gpus }) });
+      await runRecipe({
+        recipe,
+        dir: run,
+        tell: print,
+        note: (note) => print({ note }),
+        signal: stop.signal,
+        ...(gpus && { gpus }),
+        ...(nodes && { nodes }),
+      });
     });
 }
 
@@ -108,14 +139,16 @@ async function agree({ seconds }: Plan): Promise<void> {
   if (!/^y(es)?$/i.test(answer.trim())) throw new KenpinError("not-agreed", "the run was not started");
 }
 
-async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolean; gpus: number | undefined }): Promise<void> {
+type Running = { json: boolean; gpus: number | undefined; nodes: Nodes | undefined };
+
+async function train(recipe: Recipe, dir: string, { json, gpus, nodes }: Running): Promise<void> {
   const { claimRun } = await import("../recipe/run-claim.ts");
   await claimRun(dir, recipe);
   const release = await lock(dir);
   const show = json ? print : createTrainingScreen();
   const child = startTrainer(
     ownCommand(),
-    ["train-process", "--run", dir, ...(gpus ? ["--gpus", String(gpus)] : [])],
+    ["train-process", "--run", dir, ...(gpus ? ["--gpus", String(gpus)] : []), ...(nodes ? nodeArguments(nodes) : [])],
     (text) => {
       const line = Line.safeParse(parseJson(text));
       if (line.success) show(line.data);
@@ -133,6 +166,28 @@ async function train(recipe: Recipe, dir: string, { json, gpus }: { json: boolea
   const model = join(dir, "model");
   if (json) print({ model, card: JSON.parse(await readFile(join(model, "card.json"), "utf8")) });
   else say(`\nthe model is in ${model}; kenpin score --model ${model} chooses its scoring rule`);
+}
+
+/** A machine that is not the first: no plan, no question, no lock, for all of that is the first one's. */
+async function follow(recipe: Recipe, dir: string, { json, gpus, nodes }: Running & { nodes: Nodes }): Promise<void> {
+  const { followRun } = await import("../train/engines/torch/follow.ts");
+  const stop = new AbortController();
+  const end = () => stop.abort(new KenpinError("stopped", "this machine was stopped; start it again to join the run once more"));
+  process.once("SIGINT", end).once("SIGTERM", end);
+  const note = (text: string) => (json ? print({ note: text }) : say(text));
+  await followRun({ recipe, dir, nodes, gpus: gpus ?? null, note, signal: stop.signal });
+}
+
+function nodesOf({ nodes, node, rendezvous }: Pick<Options, "nodes" | "node" | "rendezvous">): Nodes | undefined {
+  if (nodes === undefined || nodes === 1) return undefined;
+  if (node === undefined || node >= nodes || rendezvous === undefined) {
+    throw new KenpinError("invalid-input", `with --nodes ${nodes} say which this is (--node 0 to ${nodes - 1}) and --rendezvous host:port`);
+  }
+  return { count: nodes, index: node, rendezvous };
+}
+
+function nodeArguments({ count, index, rendezvous }: Nodes): string[] {
+  return ["--nodes", String(count), "--node", String(index), "--rendezvous", rendezvous];
 }
 
 /** Two processes in one run folder would mix two runs. A lock whose process is gone is taken over. */

@@ -16,6 +16,7 @@ import { z } from "zod";
 import { readJsonFile } from "../json-file.ts";
 import { BASE_WORDS } from "../samples/words.ts";
 import { createEngine } from "../train/engines/create-engine.ts";
+import type { Nodes } from "../train/engines/torch/process.ts";
 import { openRunFolder } from "../train/run-folder.ts";
 import { readWeightsFolder, writeWeightsFolder } from "../weights-folder.ts";
 import { createDataReader, type Frame, shardFolders, shardLineage } from "./data.ts";
@@ -47,6 +48,8 @@ export type RecipeRun = {
   dir: string;
   /** For the engine torch: so many GPUs, each with a process of its own; without it all there are. */
   gpus?: number;
+  /** Several machines; this must be the first, the others follow. */
+  nodes?: Nodes;
   /** Frames of a site that no set holds: the hub's labelled samples. */
   siteFrames?: { frames: Frame[]; lineage: StageDone["data"] };
   tell: (progress: RunProgress) => void;
@@ -59,7 +62,7 @@ export async function runRecipe(run: RecipeRun): Promise<{ model: Model; stages:
   await claimRun(dir, recipe);
   await describeMachine(dir);
   const readData = createDataReader({ note: run.note, say: (stage, done, of) => run.tell(counting(stage, done, of)) });
-  const engine = await createEngine(recipe, run.gpus ?? null);
+  const engine = await createEngine(recipe, { gpus: run.gpus ?? null, nodes: run.nodes });
   let model = await startOf(recipe);
   const stages: { done: StageDone; modelDir: string }[] = [];
   for (const [i, stage] of recipe.stages.entries()) {

@@ -30,7 +30,7 @@ const STEPS = 100;
 const FEWER = 25;
 const OWN = { precision: "float32", compile: false } as const;
 
-const tfjs = await createEngine({ engine: "tfjs", torch: { precision: "float32", compile: false } }, null);
+const tfjs = await createEngine({ engine: "tfjs", torch: { precision: "float32", compile: false } }, { gpus: null, nodes: undefined });
 const torch = createTorchEngine({ gpus: null, processes: 1, ...OWN });
 const pool = surfacePool(5, SMALL.image.size, 96, () => undefined);
 const source = { config: SMALL, frames: [], surfaces: pool, turn: true };

@@ -8,6 +8,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { promisify } from "node:util";
 import { surfacePool } from "../../../cloud-trainer/src/samples/batch.ts";
 import { captionedBatches, surfaceSource } from "../../../cloud-trainer/src/samples/captioned-batch.ts";
@@ -15,15 +17,18 @@ import { openPictureSet } from "../../../cloud-trainer/src/samples/picture-set.t
 import { writeShards } from "../../../cloud-trainer/src/samples/sets/write-shards.ts";
 import { BASE_WORDS } from "../../../cloud-trainer/src/samples/words.ts";
 import { createTorchEngine } from "../../../cloud-trainer/src/train/engines/torch/engine.ts";
+import { followRun } from "../../../cloud-trainer/src/train/engines/torch/follow.ts";
 import { lookAtPython, needGpus, PACKAGE_DIR } from "../../../cloud-trainer/src/train/engines/torch/python.ts";
 import { skyTask } from "../../../cloud-trainer/src/train/engines/torch/sky-task.ts";
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
 import { Recipe } from "@kenpin/schema";
 import sharp from "sharp";
+import { stringify } from "yaml";
 import { runRecipe } from "../../../cloud-trainer/src/recipe/run.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
 
 const python = process.env["KENPIN_PYTHON"];
+const sky = process.env["KENPIN_SKYPILOT"];
 const skip = python ? false : "KENPIN_PYTHON names no interpreter with PyTorch";
 const RANKS_APART = 1e-4;
 const pool = surfacePool(5, SMALL.image.size, 96, () => undefined);
@@ -37,6 +42,7 @@ async function temporary(t: TestContext): Promise<string> {
 
 type Wanted = {
   processes: number;
+  nodes?: { count: number; index: number; rendezvous: string };
   steps: number;
   microBatch?: number;
   shards?: string[];
@@ -44,8 +50,11 @@ type Wanted = {
   onStep?: (step: number) => void;
 };
 
-async function losses(dir: string, { processes, steps, microBatch, shards, checkpointEvery = 20, onStep }: Wanted): Promise<number[]> {
-  const engine = createTorchEngine({ gpus: null, processes, precision: "float32", compile: false });
+async function losses(
+  dir: string,
+  { processes, nodes, steps, microBatch, shards, checkpointEvery = 20, onStep }: Wanted,
+): Promise<number[]> {
+  const engine = createTorchEngine({ gpus: null, processes, nodes, precision: "float32", compile: false });
   const folder = await openRunFolder(dir);
   const setup = smallSetup(steps, OPTIMIZER);
   const batch = 16;
@@ -118,6 +127,23 @@ test("two ranks, and two ranks with micro-batches, take the steps of one over a 
   assert.equal(two.length, 100);
   assert.ok(farthest(one, two) <= RANKS_APART, `two ranks are ${farthest(one, two)} apart`);
   assert.ok(farthest(one, cached) <= RANKS_APART, `micro-batches are ${farthest(one, cached)} apart`);
+});
+
+test("two machines with a rank each take the steps of one, and the second machine ends with the run", { skip }, async (t) => {
+  const dir = await temporary(t);
+  const one = await losses(join(dir, "one"), { processes: 1, steps: 20 });
+  const [run, stage] = [join(dir, "two"), join(dir, "two", "1-train")];
+  const rendezvous = `127.0.0.1:${await freePort()}`;
+  const notes: string[] = [];
+  const stages = Recipe.parse({ name: "two", start: { model: "kenpin-xs-8" }, stages: [{ stage: "train", steps: 20 }] });
+  const second = { recipe: stages, dir: run, nodes: { count: 2, index: 1, rendezvous }, gpus: null, processes: 1 };
+  const followed = followRun({ ...second, note: (line) => notes.push(line) });
+  const two = await losses(stage, { processes: 1, nodes: { count: 2, index: 0, rendezvous }, steps: 20 });
+  await writeFile(join(stage, "done.json"), "{}");
+  await followed;
+  assert.deepEqual(notes, ["joins train as machine 1 of 2"]);
+  assert.equal(two.length, 20);
+  assert.ok(farthest(one, two) <= RANKS_APART, `two machines are ${farthest(one, two)} apart`);
 });
 
 test("a rank that is killed costs the steps since the last checkpoint, and the end is the same to the bit", { skip }, async (t) => {
@@ -245,13 +271,50 @@ test("a missing Python, a PyTorch without CUDA and too few GPUs are said with wh
 });
 
 test("a SkyPilot task trains the recipe on the GPUs it rents, and refuses what it cannot send along", () => {
-  const options = { target: "skypilot", out: "task.yaml", gpus: "H100:4", bucket: "kenpin-runs", diskGb: 256, spot: true } as const;
+  const options = {
+    target: "skypilot",
+    out: "task.yaml",
+    gpus: "H100:4",
+    nodes: 1,
+    bucket: "kenpin-runs",
+    diskGb: 256,
+    spot: true,
+  } as const;
   const task = skyTask("Line 3 (base)", "recipes/line.yaml", options);
   assert.equal(task.name, "kenpin-line-3-base");
   assert.match(task.run, /kenpin train 'recipes\/line.yaml' --engine torch --gpus 4 --out \/runs\/line-3-base --yes/);
+  const many = skyTask("base", "recipes/line.yaml", { ...options, nodes: 3 });
+  assert.equal(many.num_nodes, 3);
+  assert.match(
+    many.run,
+    /--gpus 4 --nodes 3 --node "\$SKYPILOT_NODE_RANK" --rendezvous "\$\(echo "\$SKYPILOT_NODE_IPS" \| head -n1\):29400"/,
+  );
   assert.throws(() => skyTask("x", "../elsewhere.yaml", options), /lies outside/);
   assert.throws(() => skyTask("x", "a'b.yaml", options), /strange name/);
 });
+
+test("SkyPilot's own package takes the task, for one machine and for several", {
+  skip: sky ? false : "KENPIN_SKYPILOT names no interpreter with skypilot",
+}, async (t) => {
+  const dir = await temporary(t);
+  const script = join(import.meta.dirname, "../../fixtures/train/check_sky_task.py");
+  for (const nodes of [1, 4]) {
+    const file = join(dir, `${nodes}.yaml`);
+    const task = skyTask("base", "recipes/line.yaml", { target: "skypilot", out: file, gpus: "H100:8", nodes, bucket: "kenpin-runs", diskGb: 256, spot: true }); // biome-ignore format: one line
+    await writeFile(file, stringify(task));
+    const { stdout } = await promisify(execFile)(sky as string, [script, file], { env: { ...process.env, HOME: dir } });
+    assert.equal(stdout.trim().split("\n").at(-1), `kenpin-base ${nodes} H100:8`);
+  }
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 /** Training processes of that run folder, without torchrun itself. */
 async function ranksOf(dir: string): Promise<number[]> {

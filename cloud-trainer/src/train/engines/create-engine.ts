@@ -4,11 +4,15 @@
  */
 import type { Recipe } from "@kenpin/schema";
 import type { Engine } from "./engine.ts";
+import type { Nodes } from "./torch/process.ts";
 
-export async function createEngine({ engine, torch }: Pick<Recipe, "engine" | "torch">, gpus: number | null): Promise<Engine> {
+export async function createEngine(
+  { engine, torch }: Pick<Recipe, "engine" | "torch">,
+  { gpus, nodes }: { gpus: number | null; nodes: Nodes | undefined },
+): Promise<Engine> {
   if (engine === "torch") {
     const { createTorchEngine } = await import("./torch/engine.ts");
-    return createTorchEngine({ gpus, ...torch });
+    return createTorchEngine({ gpus, nodes, ...torch });
   }
   const [masked, contrastive, tune, distill] = await Promise.all([
     import("./tfjs/masked-modelling.ts"),

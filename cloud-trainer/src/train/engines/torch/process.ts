@@ -43,12 +43,22 @@ const Line = z.union([
   z.strictObject({ refused: z.string() }),
 ]);
 
+/** Several machines in one run: the first draws batches and writes the run folder, which all of them see at the same path. */
+export type Nodes = {
+  count: number;
+  /** Of this machine, from 0. */
+  index: number;
+  /** host:port at which the first machine waits for the others. */
+  rendezvous: string;
+};
 export type Draw = (draw: number, progress: number) => Promise<Readonly<Record<string, BatchTensor>>>;
 export type StageProcess = {
   python: string;
   /** The stage's folder; job.json and feed/ are in it. */
   dir: string;
+  /** On this machine. */
   ranks: number;
+  nodes?: Nodes;
   draw: Draw;
   onStep: (report: z.infer<typeof Report>) => void;
   onEvent: (event: z.infer<typeof Event>) => void;
@@ -69,15 +79,15 @@ export async function runInPython(run: StageProcess): Promise<{ device: string; 
       return await runOnce(run);
     } catch (error) {
       const lost = error instanceof KenpinError && error.code === "engine-failed";
-      if (!lost || run.ranks === 1 || restarts === RESTARTS) throw error;
+      if (!lost || isAlone(run) || restarts === RESTARTS) throw error;
     }
   }
 }
 
 async function runOnce(run: StageProcess): Promise<{ device: string; torch: string }> {
   run.signal?.throwIfAborted();
-  await rm(feedDir(run.dir), { recursive: true, force: true });
-  await mkdir(feedDir(run.dir), { recursive: true });
+  const leads = !run.nodes || run.nodes.index === 0;
+  if (leads) await emptyFeed(run.dir);
   const child = start(run);
   const seen = { began: { device: "", torch: "" }, refused: "", tail: "", fed: Promise.resolve() };
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -100,20 +110,38 @@ async function runOnce(run: StageProcess): Promise<{ device: string; torch: stri
     child.once("close", resolve);
   }).finally(() => run.signal?.removeEventListener("abort", stop));
   await seen.fed;
-  await rm(feedDir(run.dir), { recursive: true, force: true });
+  if (leads) await rm(feedDir(run.dir), { recursive: true, force: true });
   run.signal?.throwIfAborted();
   if (code !== 0) throw failure(seen, code);
   return seen.began;
 }
 
-function start({ python, dir, ranks }: StageProcess): ChildProcess {
+function isAlone({ ranks, nodes }: StageProcess): boolean {
+  return ranks === 1 && (nodes?.count ?? 1) === 1;
+}
+
+async function emptyFeed(dir: string): Promise<void> {
+  await rm(feedDir(dir), { recursive: true, force: true });
+  await mkdir(feedDir(dir), { recursive: true });
+}
+
+function start(run: StageProcess): ChildProcess {
+  const { python, dir, ranks, nodes } = run;
   const own = ["-m", "kenpin_torch.run", "--job", join(dir, "job.json")];
-  const torchrun = ["-m", "torch.distributed.run", "--standalone", `--nproc-per-node=${ranks}`, "--max-restarts=0"];
+  const meeting = nodes ? meetingPlace(nodes) : ["--standalone"];
+  const torchrun = ["-m", "torch.distributed.run", ...meeting, `--nproc-per-node=${ranks}`, "--max-restarts=0"];
   const { MALLOC_MMAP_MAX_: _, MALLOC_TRIM_THRESHOLD_: __, MALLOC_TOP_PAD_: ___, ...env } = process.env;
-  return spawn(python, ranks > 1 ? [...torchrun, ...own] : own, {
+  return spawn(python, isAlone(run) ? own : [...torchrun, ...own], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...env, PYTHONPATH: PACKAGE_DIR, PYTHONUNBUFFERED: "1", KENPIN_DRIVER: String(process.pid) },
   });
+}
+
+/** A static rendezvous: rank 0 must be the first machine's, whose batches and run folder these are. */
+function meetingPlace({ count, index, rendezvous }: Nodes): string[] {
+  const at = rendezvous.lastIndexOf(":");
+  const [address, port] = [rendezvous.slice(0, at), rendezvous.slice(at + 1)];
+  return [`--nnodes=${count}`, `--node-rank=${index}`, `--master-addr=${address}`, `--master-port=${port}`];
 }
 
 async function feed({ dir, draw }: StageProcess, want: { draw: number; progress: number }): Promise<void> {

@@ -11,6 +11,7 @@ export const LaunchOptions = z.strictObject({
   target: z.literal("skypilot"),
   out: z.string().min(1).max(4096),
   gpus: z.string().regex(/^[A-Za-z0-9-]{1,40}:[1-9][0-9]{0,2}$/, "say a kind and a number, e.g. H100:8"),
+  nodes: z.coerce.number().pipe(z.int().min(1).max(64)).default(1),
   bucket: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "a bucket has 3 to 63 small letters, digits, dots and hyphens")
@@ -23,7 +24,7 @@ export type LaunchOptions = z.infer<typeof LaunchOptions>;
 export const SkyTask = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,50}$/),
   workdir: z.string().min(1),
-  num_nodes: z.literal(1),
+  num_nodes: z.int().min(1).max(64),
   resources: z.strictObject({
     accelerators: z.string(),
     disk_size: z.int().min(50),
@@ -43,7 +44,7 @@ export type SkyTask = z.infer<typeof SkyTask>;
 const NODE = "command -v npm >/dev/null || { sudo apt-get update -q && sudo apt-get install -y -q nodejs npm; }";
 
 /** `recipe`: its path below the working folder; every path in it must lie there too. */
-export function skyTask(name: string, recipe: string, { gpus, bucket, diskGb, spot }: LaunchOptions): SkyTask {
+export function skyTask(name: string, recipe: string, { gpus, nodes, bucket, diskGb, spot }: LaunchOptions): SkyTask {
   const short = name
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
@@ -59,15 +60,26 @@ export function skyTask(name: string, recipe: string, { gpus, bucket, diskGb, sp
   return SkyTask.parse({
     name: `kenpin-${short || "run"}`,
     workdir: ".",
-    num_nodes: 1,
+    num_nodes: nodes,
     resources: {
       accelerators: gpus,
       disk_size: diskGb,
       use_spot: spot,
       job_recovery: { strategy: "EAGER_NEXT_REGION", max_restarts_on_errors: 3 },
     },
-    file_mounts: { "/runs": { name: bucket, mode: "MOUNT_CACHED", persistent: true } },
+    // Several machines must see one another's files as they are written; a cache of its own would serve one machine faster.
+    file_mounts: { "/runs": { name: bucket, mode: nodes > 1 ? "MOUNT" : "MOUNT_CACHED", persistent: true } },
     setup: ["set -e", NODE, "npm ci", "npx kenpin engine install torch --cuda", ""].join("\n"),
-    run: ["set -e", `npx kenpin train '${recipe}' --engine torch --gpus ${count} --out /runs/${short || "run"} --yes`, ""].join("\n"),
+    run: [
+      "set -e",
+      `npx kenpin train '${recipe}' --engine torch --gpus ${count}${meeting(nodes)} --out /runs/${short || "run"} --yes`,
+      "",
+    ].join("\n"),
   });
+}
+
+/** SkyPilot tells each machine its number and everybody's address, the first machine's first. */
+function meeting(nodes: number): string {
+  if (nodes === 1) return "";
+  return ` --nodes ${nodes} --node "$SKYPILOT_NODE_RANK" --rendezvous "$(echo "$SKYPILOT_NODE_IPS" | head -n1):29400"`;
 }

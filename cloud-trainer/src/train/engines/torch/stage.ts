@@ -9,11 +9,17 @@ import { KenpinError } from "@kenpin/schema";
 import { z } from "zod";
 import { readJsonFile } from "../../../json-file.ts";
 import type { StageOutcome, StageSetup } from "../tfjs/stage.ts";
-import { type Draw, feedDir, runInPython } from "./process.ts";
+import { type Draw, feedDir, type Nodes, runInPython } from "./process.ts";
 import { interpreter, lookAtPython, needGpus } from "./python.ts";
 
 /** How the stages run: on so many GPUs, or, where there is none, in so many processes on the processor. */
-export type TorchOptions = { gpus: number | null; processes?: number; precision: "bf16" | "float32"; compile: boolean };
+export type TorchOptions = {
+  gpus: number | null;
+  processes?: number;
+  precision: "bf16" | "float32";
+  compile: boolean;
+  nodes?: Nodes | undefined;
+};
 
 const Figures = z.strictObject({
   steps: z.int(),
@@ -50,7 +56,16 @@ export async function runTorchStage(options: TorchOptions, { stage, setup, own, 
   };
   await writeFile(join(folder.dir, "job.json"), JSON.stringify(job));
   const ranks = options.processes ?? options.gpus ?? Math.max(1, found.gpus);
-  const began = await runInPython({ python, dir: folder.dir, ranks, draw, onStep, onEvent, ...(signal && { signal }) });
+  const began = await runInPython({
+    python,
+    dir: folder.dir,
+    ranks,
+    draw,
+    onStep,
+    onEvent,
+    ...(signal && { signal }),
+    ...(options.nodes && { nodes: options.nodes }),
+  });
   const out = join(folder.dir, "out");
   const all = await readAllTensors(bytesSource(await readFile(join(out, "model.safetensors"))));
   const figures = await readJsonFile(Figures, join(out, "figures.json"));
@@ -61,8 +76,13 @@ export async function runTorchStage(options: TorchOptions, { stage, setup, own, 
     tensors: new Map([...tensors.keys()].map((name) => [name, all.get(name) as Tensor])),
     extra: new Map([...all].filter(([name]) => !tensors.has(name))),
     figures,
-    backend: `torch ${began.torch} on ${began.device}, ${ranks === 1 ? "one process" : `${ranks} processes`}`,
+    backend: `torch ${began.torch} on ${began.device}, ${described(ranks, options.nodes?.count ?? 1)}`,
   };
+}
+
+function described(ranks: number, nodes: number): string {
+  const each = ranks === 1 ? "one process" : `${ranks} processes`;
+  return nodes === 1 ? each : `${each} on each of ${nodes} machines`;
 }
 
 /** One file, by open_clip's names: what a stage starts from, or a teacher. */
