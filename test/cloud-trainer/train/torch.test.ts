@@ -23,7 +23,6 @@ import { skyTask } from "../../../cloud-trainer/src/train/engines/torch/sky-task
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
 import { Recipe } from "@kenpin/schema";
 import sharp from "sharp";
-import { stringify } from "yaml";
 import { runRecipe } from "../../../cloud-trainer/src/recipe/run.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
 
@@ -301,7 +300,7 @@ test("SkyPilot's own package takes the task, for one machine and for several", {
   for (const nodes of [1, 4]) {
     const file = join(dir, `${nodes}.yaml`);
     const task = skyTask("base", "recipes/line.yaml", { target: "skypilot", out: file, gpus: "H100:8", nodes, bucket: "kenpin-runs", diskGb: 256, spot: true }); // biome-ignore format: one line
-    await writeFile(file, stringify(task));
+    await writeFile(file, JSON.stringify(task)); // JSON is YAML too
     const { stdout } = await promisify(execFile)(sky as string, [script, file], { env: { ...process.env, HOME: dir } });
     assert.equal(stdout.trim().split("\n").at(-1), `kenpin-base ${nodes} H100:8`);
   }
