@@ -38,6 +38,7 @@ export const distill: RunStage<StageOf<"distill">> = async (teacher, stage, cont
     config,
     tensors,
     terms: stage.terms,
+    microBatch: stage.microBatch,
     teacher,
     words: { good, bad, texts: words },
     batchAt: distillBatches(set, embeds, { config, size: stage.batch, seed: recipe.seed }),

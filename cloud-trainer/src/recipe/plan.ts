@@ -53,7 +53,7 @@ function planStage(stage: Stage, config: ModelConfig, teacher: ModelConfig, rate
   const { forward, once } = costOf(stage, config, teacher);
   const perStep = pictures * forward * 3 + pictures * once;
   const steps = stage.steps ?? Math.max(1, Math.floor(((stage.seconds as number) * rate) / perStep));
-  const inside = stage.stage === "train" && stage.microBatch ? stage.microBatch : pictures;
+  const inside = "microBatch" in stage && stage.microBatch ? stage.microBatch : pictures;
   const captions = stage.stage === "train" ? inside * CAPTIONS_EACH : 0;
   const bytes = trainingBytes(config, { pictures: inside, captions, recompute: stage.recompute });
   return {

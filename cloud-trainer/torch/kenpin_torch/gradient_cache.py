@@ -53,6 +53,31 @@ def cached_backward(wrapped, stage, batch, micro):
     return contrast + stage.job.recipe["patchLoss"] * patch, {"contrast": contrast, "patch": patch}
 
 
+def distilled_backward(wrapped, stage, batch, micro):
+    """The same where texts are a teacher's and fixed: only pictures are looked at twice."""
+    pixels, size = batch["pixel_values"], batch["size"]
+    count = max(1, -(-len(pixels) // micro))
+    ranges = [_range(i, len(pixels), count) for i in range(count)]
+
+    with torch.no_grad():  # 1
+        images = torch.cat([stage.look(pixels[a:b], False)[0] for a, b in ranges])
+        told = torch.cat([stage.ask(pixels[a:b], False)[0] for a, b in ranges])
+
+    images.requires_grad_()  # 2
+    between = stage.between(stage.ranks.gather(images, size), stage.ranks.gather(told, size), batch)
+    gradients = torch.autograd.grad(stage.weighted(between), images)[0] if between else torch.zeros_like(images)
+
+    parts = {name: value.detach() for name, value in between.items()}
+    for i, (a, b) in enumerate(ranges):  # 3
+        quiet = contextlib.nullcontext() if i == count - 1 or not hasattr(wrapped, "no_sync") else wrapped.no_sync()
+        with quiet:
+            loss, own = wrapped({"pixel_values": pixels[a:b], "image_gradients": gradients[a:b], "size": size})
+            loss.backward()
+        for name, value in own.items():
+            parts[name] = value.detach() + parts.get(name, 0)
+    return stage.weighted(parts), parts
+
+
 def _range(index, count, parts):
     return index * count // parts, (index + 1) * count // parts
 

@@ -253,26 +253,49 @@ class Distill(Trained):
             self.direction = losses.directions(embed_text(self.teacher[0].text, ids, **self.options), len(words["good"]))
 
     def forward(self, batch):
-        terms, scale, size = self.job.recipe["terms"], self.scale, batch["size"]
-        pixels = batch["pixel_values"]
-        images, patches = self.look(pixels)
+        if "image_gradients" in batch:
+            return self.replay(batch)
+        images, patches = self.look(batch["pixel_values"])
+        told, told_patches = self.ask(batch["pixel_values"])
+        gather = lambda rows: self.ranks.gather(rows, batch["size"])  # noqa: E731
+        parts = {name: gather(rows).mean() for name, rows in self._of_each(images, patches, told, told_patches).items()}
+        parts.update(self.between(gather(images), gather(told), batch))
+        return self.weighted(parts), parts
+
+    def replay(self, part):
+        """A micro-batch once more: through its embeddings the terms between pictures, and its share of its own terms' means."""
+        images, patches = self.look(part["pixel_values"])
+        own = self._of_each(images, patches, *self.ask(part["pixel_values"]))
+        parts = {name: self.ranks.world * rows.sum() / part["size"] for name, rows in own.items()}
+        return (images * part["image_gradients"]).sum() + self.weighted(parts), parts
+
+    def ask(self, pixels, patches=True):
         with torch.no_grad():
-            told, told_patches = embed_image(self.teacher[0].visual.trunk, pixels, patches=True, **self.options)
-            captions = self.padded_texts(batch["ids"], self.teacher[0].text) if "ids" in batch else None
-        gather = lambda rows: self.ranks.gather(rows, size)  # noqa: E731
-        own, parts = {}, {}
+            return embed_image(self.teacher[0].visual.trunk, pixels, patches=patches, **self.options)
+
+    def weighted(self, parts):
+        return sum(self.job.recipe["terms"][name] * value for name, value in parts.items())
+
+    def _of_each(self, images, patches, told, told_patches):
+        """One number a picture."""
+        terms, scale, own = self.job.recipe["terms"], self.scale, {}
         if terms["features"] > 0:
             own["features"] = (images - told).square().sum(-1) + (patches - told_patches).square().sum(-1).mean(-1)
         if terms["logits"] > 0:
             certainty = lambda seen, said: losses.bernoulli_divergence(scale * seen @ self.direction, scale * said @ self.direction)  # noqa: E731
             own["logits"] = certainty(images, told) + certainty(patches, told_patches).mean(-1)
-        parts.update({name: gather(rows).mean() for name, rows in own.items()})
-        images, told = gather(images), gather(told)
+        return own
+
+    def between(self, images, told, batch):
+        """The terms in which every picture of the batch counts for every other; rows of all ranks."""
+        terms, parts = self.job.recipe["terms"], {}
+        with torch.no_grad():
+            captions = self.padded_texts(batch["ids"], self.teacher[0].text) if "ids" in batch else None
         if terms["interactive"] > 0:
             parts["interactive"] = self._interactive(images, told, captions, batch)
         if terms["affinity"] > 0 and captions is not None:
-            parts["affinity"] = losses.affinity(images, told, captions, scale)
-        return sum(terms[name] * value for name, value in parts.items()), parts
+            parts["affinity"] = losses.affinity(images, told, captions, self.scale)
+        return parts
 
     def _interactive(self, images, told, captions, batch):
         with_pictures = losses.contrastive(images, told, self.scale, torch.eye(len(images), device=images.device))

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .checkpoint import RunFolder, read_checkpoint
 from .data import Ahead, Unreadable, say
-from .gradient_cache import cached_backward
+from .gradient_cache import cached_backward, distilled_backward
 from .groups import optimizer_of, parameter_groups, tower_of
 from .job import Refused
 from .stability import Stability
@@ -110,8 +110,9 @@ class Loop:
     def _gradients(self, batch):
         self.optimizer.zero_grad(set_to_none=True)
         micro = self.recipe.get("microBatch")
-        if self.job.stage == "train" and micro is not None and len(batch["pixel_values"]) * self.ranks.world > micro:
-            return cached_backward(self.wrapped, self.stage, batch, max(1, micro // self.ranks.world))
+        if micro is not None and len(batch["pixel_values"]) * self.ranks.world > micro:
+            backward = {"train": cached_backward, "distill": distilled_backward}[self.job.stage]
+            return backward(self.wrapped, self.stage, batch, max(1, micro // self.ranks.world))
         loss, parts = self.wrapped(batch)
         loss.backward()
         return loss.detach(), {name: value.detach() for name, value in parts.items()}

@@ -148,6 +148,8 @@ export const DistillStage = z.strictObject({
   views: z.int().min(1).max(64).default(2),
   /** Share of the views of frames that get a synthetic defect. */
   syntheticDefects: Share.default(0),
+  /** Pictures looked at a time; below the batch, the terms between pictures are still the whole batch's, exactly. */
+  microBatch: z.int().min(2).nullable().default(null),
   /** CLIP-KD weighs its features' error far above the rest; contrasts at a logit scale of 100 are large as they are. */
   terms: z
     .strictObject({
@@ -163,7 +165,7 @@ const Stage = z
   .discriminatedUnion("stage", [PretrainStage, TrainStage, TuneStage, DistillStage])
   .refine(({ steps, seconds }) => (steps === undefined) !== (seconds === undefined), "a stage lasts either `steps` or `seconds`")
   .refine(
-    (stage) => stage.stage !== "train" || stage.microBatch === null || stage.batch % stage.microBatch === 0,
+    (stage) => !("microBatch" in stage) || stage.microBatch === null || stage.batch % stage.microBatch === 0,
     "`batch` must be a multiple of `microBatch`",
   )
   .refine((stage) => stage.augmentation.crop[0] <= stage.augmentation.crop[1], "`crop` goes from the smaller share to the larger");

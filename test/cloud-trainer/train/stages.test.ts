@@ -87,12 +87,33 @@ test("a student comes to see what its teacher sees, under every term alone and a
       [...setup.tensors].map(([name, tensor]) => [name, name.startsWith("visual.") ? tensor : (teacher.tensors.get(name) as Tensor)]),
     );
     const batchAt = distillBatches(set, embeds, { config: SMALL, size: 24, seed: 1 });
-    const outcome = await trainDistill({ ...setup, tensors: start, terms: { ...none, ...terms }, words, batchAt });
+    const outcome = await trainDistill({ ...setup, tensors: start, terms: { ...none, ...terms }, microBatch: null, words, batchAt });
     const { first, last } = ends(setup.losses);
     assert.ok(last < 0.8 * first, `${JSON.stringify(terms)}: ${first} to ${last}`);
     assert.deepEqual(movedTowers(start, outcome.tensors), { image: true, head: true, text: false, scale: false });
   }
   tower.dispose();
+});
+
+test("distillation in micro-batches takes the whole batch's steps", async () => {
+  const teacher = { config: SMALL, tensors: drawTensors(SMALL, 99) };
+  const set = distillSet(source, { views: 1, seed: 4 });
+  const tower = await createTeacher(teacher);
+  const seen = tower.image(set.pixelValues([...Array(set.count).keys()]));
+  const text = (some: readonly string[]) => tower.text(some.map(smallTokenizer.encode));
+  const embeds = { dim: SMALL.embedDim, ...seen, textEmbeds: text(set.captions) };
+  const words = { good: text(BASE_WORDS.good), bad: text(BASE_WORDS.bad) };
+  tower.dispose();
+  const run = async (microBatch: number | null) => {
+    const setup = smallSetup(6);
+    const terms = { logits: 1, features: 10, interactive: 0.1, affinity: 0.1 };
+    const batchAt = distillBatches(set, embeds, { config: SMALL, size: 24, seed: 1 });
+    await trainDistill({ ...setup, terms, microBatch, words, batchAt });
+    return setup.losses;
+  };
+  const [whole, parts] = [await run(null), await run(8)];
+  assert.equal(parts.length, 6);
+  for (const [i, value] of whole.entries()) assert.ok(Math.abs((parts[i] as number) - value) < 2e-5 * value, `step ${i}: ${parts[i]}`);
 });
 
 test("a student that sees exactly what its teacher sees has nothing left to learn from features, logits and affinity", async () => {
@@ -106,6 +127,7 @@ test("a student that sees exactly what its teacher sees has nothing left to lear
     ...setup,
     tensors: teacher,
     terms: { logits: 1, features: 1, interactive: 0, affinity: 1 },
+    microBatch: null,
     words: { good: text(BASE_WORDS.good), bad: text(BASE_WORDS.bad) },
     batchAt: distillBatches(set, { dim: SMALL.embedDim, ...seen, textEmbeds: text(set.captions) }, { config: SMALL, size: 24, seed: 1 }),
   });

@@ -133,7 +133,14 @@ test("tuning on a site's frames is the same on both engines", { skip }, (t) => {
   );
 });
 
-test("distillation is the same on both engines, though one stores what the teacher sees and one looks again", { skip }, async (t) => {
+for (const microBatch of [null, 4]) {
+  const how = microBatch === null ? "" : " and both accumulate micro-batches";
+  test(`distillation is the same on both engines, though one stores what the teacher sees and one looks again${how}`, { skip }, (t) =>
+    distilled(t, microBatch),
+  );
+}
+
+async function distilled(t: TestContext, microBatch: number | null): Promise<void> {
   const teacher = { config: SMALL, tensors: drawTensors(SMALL, 99) };
   const set = distillSet(source, { views: 1, seed: 4 });
   const tower = await createTeacher(teacher);
@@ -147,8 +154,9 @@ test("distillation is the same on both engines, though one stores what the teach
       ...setup,
       teacher,
       terms: { logits: 1, features: 10, interactive: 0.1, affinity: 0.1 },
+      microBatch,
       words,
       batchAt: distillBatches(set, engine.storesTeacher ? embeds : null, { config: SMALL, size: 12, seed: 1 }),
     }),
   );
-});
+}

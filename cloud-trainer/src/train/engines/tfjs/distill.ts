@@ -11,12 +11,14 @@
  */
 import type { ModelConfig } from "@kenpin/clip";
 import { loadBackend, type Tensor, type Tensor2D, type Tensor4D, type Tf } from "./backend.ts";
-import { createImageTower } from "./image-tower.ts";
-import { normalise, weight } from "./layers.ts";
+import { addTo } from "./gradient-cache.ts";
+import { createImageTower, type ImageTower } from "./image-tower.ts";
+import { normalise, type Weights, weight } from "./layers.ts";
 import { contrastiveLoss, patchLogits } from "./losses.ts";
-import { gradientsOf } from "./objective.ts";
+import { gradientsOf, type LossAndGradients } from "./objective.ts";
 import { runStage, type StageOutcome, type StageSetup } from "./stage.ts";
 import { createTextTower } from "./text-tower.ts";
+import type { Range } from "./tiled-loss.ts";
 import { toWeights } from "./weights.ts";
 
 type DistillBatch = {
@@ -35,42 +37,124 @@ type DistillBatch = {
 export type DistillSetup = StageSetup & {
   batchAt: (draw: number) => DistillBatch;
   terms: { logits: number; features: number; interactive: number; affinity: number };
+  /** Pictures looked at a time; null takes the whole batch at once. */
+  microBatch: number | null;
   /** The words' embeddings by the teacher's text tower. */
   words: { good: Float32Array; bad: Float32Array };
 };
 
 export async function trainDistill(setup: DistillSetup): Promise<StageOutcome> {
   const { tf } = await loadBackend();
-  const { config, terms } = setup;
+  const { config } = setup;
   const weights = toWeights(tf, setup.tensors, (name) => name.startsWith("visual."));
   const tower = createImageTower(tf, config, { recompute: setup.recipe.recompute });
   const direction = (rows: Float32Array) => normalise(tf, tf.mean(tf.tensor2d(rows, [rows.length / config.embedDim, config.embedDim]), 0));
   const directions = tf.tidy(() => ({ good: tf.keep(direction(setup.words.good)), bad: tf.keep(direction(setup.words.bad)) }));
-  const side = config.image.size;
-
-  const objective = gradientsOf<DistillBatch>(tf, weights, (batch) => {
-    const pixelValues = tf.tensor4d(batch.pixelValues, [batch.size, 3, side, side]) as Tensor4D;
-    const student = tower.embed(weights, pixelValues);
-    const rows = (data: Float32Array) => tf.tensor2d(data, [data.length / config.embedDim, config.embedDim]);
-    const [image, patch] = [rows(batch.imageEmbeds), rows(batch.patchEmbeds)];
-    const scale = tf.exp(weight(weights, "logit_scale"));
-    const parts: Record<string, Tensor> = {};
-    if (terms.features > 0)
-      parts["features"] = tf.add(squaredDistance(tf, student.imageEmbeds, image), squaredDistance(tf, student.patchEmbeds, patch));
-    if (terms.logits > 0) {
-      const certainty = (seen: Tensor2D, told: Tensor2D) =>
-        bernoulliDivergence(tf, patchLogits(tf, seen, directions, scale), patchLogits(tf, told, directions, scale));
-      parts["logits"] = tf.add(certainty(student.imageEmbeds, image), certainty(student.patchEmbeds, patch));
-    }
-    const captions = batch.captionEmbeds.length > 0 ? rows(batch.captionEmbeds) : null;
-    if (terms.interactive > 0) parts["interactive"] = interactive(tf, student.imageEmbeds, { image, captions, scale, batch });
-    if (terms.affinity > 0 && captions) parts["affinity"] = affinity(tf, student.imageEmbeds, image, captions, scale);
-    const loss = tf.addN(Object.entries(parts).map(([name, value]) => tf.mul(value, terms[name as keyof typeof terms])));
-    return { loss, parts };
+  const parts = { tf, weights, tower, directions, setup };
+  const whole = gradientsOf<DistillBatch>(tf, weights, (batch) => {
+    const rows = { from: 0, to: batch.size };
+    const student = look(parts, batch, rows);
+    const terms = { ...ofEachPicture(parts, student, batch, rows), ...betweenPictures(parts, student.imageEmbeds, batch) };
+    return { loss: weighted(tf, terms, setup.terms), parts: terms };
   });
+  const { microBatch } = setup;
+  const objective = (batch: DistillBatch) =>
+    microBatch === null || batch.size <= microBatch ? whole(batch) : inMicroBatches(parts, batch, microBatch);
   const outcome = await runStage(setup, { tf, weights, objective, batchAt: setup.batchAt });
   tf.dispose(Object.values(directions));
   return outcome;
+}
+
+type Parts = {
+  tf: Tf;
+  weights: Weights;
+  tower: ImageTower;
+  directions: { good: Tensor; bad: Tensor };
+  setup: Pick<DistillSetup, "config" | "terms">;
+};
+type Seen = { imageEmbeds: Tensor2D; patchEmbeds: Tensor2D };
+type Terms = Record<string, Tensor>;
+
+function look({ tf, weights, tower, setup: { config } }: Parts, batch: DistillBatch, { from, to }: Range): Seen {
+  const side = config.image.size;
+  const each = 3 * side * side;
+  return tower.embed(weights, tf.tensor4d(batch.pixelValues.subarray(from * each, to * each), [to - from, 3, side, side]) as Tensor4D);
+}
+
+/** The teacher's rows for these pictures. */
+function told({ tf, setup: { config } }: Parts, batch: DistillBatch, { from, to }: Range, all: Float32Array): Tensor2D {
+  const each = all.length / batch.size;
+  return tf.tensor2d(all.subarray(from * each, to * each), [((to - from) * each) / config.embedDim, config.embedDim]);
+}
+
+/** The terms that are means over pictures: of these alone. */
+function ofEachPicture(parts: Parts, student: Seen, batch: DistillBatch, rows: Range): Terms {
+  const { tf, weights, directions, setup } = parts;
+  const [image, patch] = [told(parts, batch, rows, batch.imageEmbeds), told(parts, batch, rows, batch.patchEmbeds)];
+  const terms: Terms = {};
+  if (setup.terms.features > 0)
+    terms["features"] = tf.add(squaredDistance(tf, student.imageEmbeds, image), squaredDistance(tf, student.patchEmbeds, patch));
+  if (setup.terms.logits > 0) {
+    const scale = tf.exp(weight(weights, "logit_scale"));
+    const certainty = (seen: Tensor2D, said: Tensor2D) =>
+      bernoulliDivergence(tf, patchLogits(tf, seen, directions, scale), patchLogits(tf, said, directions, scale));
+    terms["logits"] = tf.add(certainty(student.imageEmbeds, image), certainty(student.patchEmbeds, patch));
+  }
+  return terms;
+}
+
+/** The terms in which every picture of the batch counts for every other. */
+function betweenPictures(parts: Parts, student: Tensor2D, batch: DistillBatch): Terms {
+  const { tf, weights, setup } = parts;
+  const image = told(parts, batch, { from: 0, to: batch.size }, batch.imageEmbeds);
+  const dim = setup.config.embedDim;
+  const captions = batch.captionEmbeds.length > 0 ? tf.tensor2d(batch.captionEmbeds, [batch.captionEmbeds.length / dim, dim]) : null;
+  const scale = tf.exp(weight(weights, "logit_scale"));
+  const terms: Terms = {};
+  if (setup.terms.interactive > 0) terms["interactive"] = interactive(tf, student, { image, captions, scale, batch });
+  if (setup.terms.affinity > 0 && captions) terms["affinity"] = affinity(tf, student, image, captions, scale);
+  return terms;
+}
+
+function weighted(tf: Tf, terms: Terms, by: DistillSetup["terms"]): Tensor {
+  return tf.addN([tf.scalar(0), ...Object.entries(terms).map(([name, value]) => tf.mul(value, by[name as keyof typeof by]))]);
+}
+
+/**
+ * The whole batch's gradient in a micro-batch's memory (see gradient-cache.ts): embed all, take the gradient of the terms between
+ * pictures by the embeddings, look at each micro-batch once more and add its own terms' share.
+ */
+function inMicroBatches(parts: Parts, batch: DistillBatch, pictures: number): LossAndGradients {
+  const { tf, weights, setup } = parts;
+  const ranges: Range[] = [];
+  for (let from = 0; from < batch.size; from += pictures) ranges.push({ from, to: Math.min(batch.size, from + pictures) });
+  const embeds = tf.tidy(() =>
+    tf.concat(
+      ranges.map((rows) => tf.tidy(() => look(parts, batch, rows).imageEmbeds)),
+      0,
+    ),
+  );
+  const sums = new Map(Object.entries(tf.tidy(() => betweenPictures(parts, embeds, batch))));
+  const byEmbeds = tf.tidy(() => tf.grad((rows) => weighted(tf, betweenPictures(parts, rows as Tensor2D, batch), setup.terms))(embeds));
+  const gradients = new Map<string, Tensor>();
+  for (const rows of ranges) {
+    const share = (rows.to - rows.from) / batch.size;
+    const step = gradientsOf<Range>(tf, weights, (range) => {
+      const student = look(parts, batch, range);
+      const own = ofEachPicture(parts, student, batch, range);
+      const through = tf.sum(tf.mul(student.imageEmbeds, tf.slice(byEmbeds, [range.from, 0], [range.to - range.from, -1])));
+      return { loss: tf.add(through, tf.mul(weighted(tf, own, setup.terms), share)), parts: own };
+    })(rows);
+    step.loss.dispose();
+    for (const [name, value] of Object.entries(step.parts ?? {})) {
+      addTo(tf, sums, name, tf.mul(value, share));
+      value.dispose();
+    }
+    for (const [name, gradient] of step.gradients) addTo(tf, gradients, name, gradient);
+  }
+  tf.dispose([embeds, byEmbeds]);
+  const terms = Object.fromEntries(sums);
+  return { loss: tf.tidy(() => weighted(tf, terms, setup.terms)), gradients, parts: terms };
 }
 
 /** Pictures and captions through the teacher, a few at a time; no gradient. */

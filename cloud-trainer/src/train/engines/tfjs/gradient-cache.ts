@@ -170,7 +170,8 @@ function microGradients(
   return { grads, local };
 }
 
-function addTo(tf: Tf, sums: Map<string, Tensor>, name: string, gradient: Tensor): void {
+/** Takes the gradient; what was there before is disposed of. */
+export function addTo(tf: Tf, sums: Map<string, Tensor>, name: string, gradient: Tensor): void {
   const before = sums.get(name);
   if (!before) {
     sums.set(name, gradient);

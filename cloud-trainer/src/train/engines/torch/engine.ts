@@ -89,7 +89,7 @@ export function createTorchEngine(options: TorchOptions): Engine {
       return { ...outcome, textBias: outcome.extra.get("frame_bias")?.data[0] as number };
     },
 
-    trainDistill: async ({ batchAt, teacher, words, terms, ...setup }) => {
+    trainDistill: async ({ batchAt, teacher, words, terms, microBatch, ...setup }) => {
       const weights = join(setup.folder?.dir as string, "teacher-start.safetensors");
       await writeWeights(weights, teacher.tensors, teacher.config);
       const tokenizer = createTokenizer(teacher.config.text);
@@ -99,7 +99,7 @@ export function createTorchEngine(options: TorchOptions): Engine {
         parts: {
           teacher: { config: teacher.config, weights },
           words: wordIds(tokenizer, words.texts),
-          recipe: { ...setup.recipe, terms },
+          recipe: { ...setup.recipe, terms, microBatch },
         },
         draw: async (draw) => {
           const { size, pixelValues, captions, positive, blocked } = batchAt(draw);
