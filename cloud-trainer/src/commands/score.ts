@@ -17,6 +17,8 @@ const Options = z.strictObject({
   episodes: z.coerce.number().int().min(2).max(1000),
   seed: z.coerce.number().int().min(0),
 });
+/** Words cannot know which of two weaves is the good one: such episodes are there for the references. */
+const CHANGED_EVERY = 3;
 const EPISODE = { sidePx: 250, references: 20, frames: 12 };
 
 export function scoreCommand(): Command {
@@ -32,11 +34,12 @@ export function scoreCommand(): Command {
         const staged = await stageBundle({ modelDir: model, words: BASE_WORDS, golden: await goldenPictures(seed), outDir: stagedDir });
         const random = createRandom(seed);
         const episodes: Episode[] = [];
-        for (let i = 0; i < count; i++) episodes.push(await drawEpisode(random, EPISODE));
+        for (let i = 0; i < count; i++)
+          episodes.push(await drawEpisode(random, { ...EPISODE, changed: i % CHANGED_EVERY === CHANGED_EVERY - 1 }));
         const startedAt = Date.now();
         const { scoring, figures } = await chooseScoring({ ...staged, stagedDir }, episodes, (done, of) => {
           const left = done > 0 ? `, ${Math.ceil(((Date.now() - startedAt) / 1000) * (of / done - 1))} s left` : "";
-          process.stderr.write(`scoring rules tried: ${done} of ${of}${left}\n`);
+          process.stderr.write(`materials measured: ${done} of ${of}${left}\n`);
         });
         const file = join(model, "scoring.json");
         const old = parseAtDoor(ScoringFile, JSON.parse(await readFile(file, "utf8")), file);

@@ -9,7 +9,8 @@ import type { Field } from "./field.ts";
 import { drawLook, drawSurface } from "./generate.ts";
 import { MATERIALS } from "./surface.ts";
 
-type Judged = { png: Uint8Array; bad: boolean };
+/** `mask` [side²] is the share of defect at each pixel; null where the whole frame is another material than it should be. */
+type Judged = { png: Uint8Array; bad: boolean; mask: Field | null };
 export type Episode = { material: string; references: Uint8Array[]; frames: Judged[] };
 
 const GOLDEN_PX = 160;
@@ -26,15 +27,23 @@ export async function goldenPictures(seed: number): Promise<{ file: string; png:
   );
 }
 
-/** One material under one light and colour: `references` good frames to teach, then `frames` to judge, half of them bad. */
-export async function drawEpisode(random: Random, options: { sidePx: number; references: number; frames: number }): Promise<Episode> {
+/**
+ * One material under one light and colour: `references` good frames to teach, then `frames` to judge, half of them bad. Bad ones
+ * have a defect somewhere, or with `changed` are the same kind of material made otherwise (another weave, another grain).
+ */
+export async function drawEpisode(
+  random: Random,
+  options: { sidePx: number; references: number; frames: number; changed?: boolean },
+): Promise<Episode> {
   const family = random.pick(MATERIALS);
   const relief = family.create(random);
-  const material = { ...family, create: () => relief };
+  const other = options.changed ? family.create(random) : null;
   const look = drawLook(random);
   const draw = async (bad: boolean): Promise<Judged> => {
-    const surface = drawSurface(random, options.sidePx, { bad, material, look });
-    return { png: await toPng(surface.planes), bad: surface.defect !== null };
+    const changed = bad && other !== null;
+    const material = { ...family, create: () => (changed ? other : relief) };
+    const { planes, mask, defect } = drawSurface(random, options.sidePx, { bad: bad && !changed, material, look });
+    return { png: await toPng(planes), bad: changed || defect !== null, mask: changed ? null : mask };
   };
   const references: Uint8Array[] = [];
   for (let i = 0; i < options.references; i++) references.push((await draw(false)).png);

@@ -11,6 +11,8 @@ export {
   proveGolden,
   startInspector,
 } from "./inspector.ts";
+export { keepTokens, teachBank } from "./memory-bank.ts";
 export { type ModelRunner, type ModelWorker, startModel, startModelWorker, type Tensors } from "./run-model.ts";
 export * from "./score.ts";
 export type { Taught } from "./teaching.ts";
+export { windowMeans } from "./token-window.ts";

@@ -4,14 +4,13 @@
  * length 1. Each good frame keeps an even draw of its patches, so that one may come or go without the others being seen anew.
  */
 import { createRandom } from "@kenpin/stats";
-import { type BankDistance, summaryOf } from "./score.ts";
 
 /** Patches of one frame [rows, dim] in 8 bits, to be brought to length 1: a quarter of the memory, the same after a restart. */
 export type KeptTokens = Int8Array;
 /** For each token [N, dim] how far the nearest row of the bank [M, dim] is. */
 export type Nearest = (tokens: Float32Array, bank: Float32Array) => Promise<Float32Array>;
-/** The bank, and how far each frame lies from one that has not seen it. */
-export type TaughtBank = { bank: Float32Array; outside: BankDistance[] };
+/** The bank, and how far each frame's kept tokens lie from one that has not seen it. */
+export type TaughtBank = { bank: Float32Array; outside: Float32Array[] };
 
 const BANK_ROWS = 768;
 /** Rows a frame keeps: enough for its hottest fiftieth of a percent, and 256 kB where a token has 256 numbers. */
@@ -60,33 +59,25 @@ export function keepTokens(tokens: Float32Array, dim: number): KeptTokens {
   return kept;
 }
 
-/**
- * One bank of all good frames; each of them is measured against a bank of the other folds, any other frame against the one.
- * `onStep` is told after each of the steps that `bankSteps` counts.
- */
+/** One bank of all good frames; each of them is measured against a bank of the other folds, any other frame against the one. */
 export async function teachBank(
   frames: readonly { tokens: KeptTokens; isGood: boolean }[],
-  { dim, topRatio, nearest, onStep }: { dim: number; topRatio: number; nearest: Nearest; onStep?: () => void },
+  { dim, nearest }: { dim: number; nearest: Nearest },
 ): Promise<TaughtBank> {
-  const good = frames.filter(({ isGood }) => isGood).map(({ tokens }) => tokens);
-  const outside = new Array<BankDistance>(frames.length);
-  const measure = async (bank: Float32Array, isAsked: (frame: number) => boolean) => {
-    for (const [i, { tokens }] of frames.entries()) {
-      if (isAsked(i)) outside[i] = summaryOf(await nearest(unpacked(tokens, dim), bank), topRatio);
-    }
-    onStep?.();
+  const good = frames.flatMap(({ isGood }, i) => (isGood ? [i] : []));
+  const tokens = (asked: readonly number[]) => asked.map((i) => frames[i]?.tokens as KeptTokens);
+  const outside = new Array<Float32Array>(frames.length);
+  const measure = async (asked: readonly number[], bank: Float32Array) => {
+    for (const i of asked) outside[i] = await nearest(unpacked(frames[i]?.tokens as KeptTokens, dim), bank);
   };
-  const bank = bankOf(good, dim);
-  await measure(bank, (i) => !frames[i]?.isGood);
-  const places = frames.flatMap(({ isGood }, i) => (isGood ? [i] : []));
+  const bank = bankOf(tokens(good), dim);
+  const bad = frames.flatMap(({ isGood }, i) => (isGood ? [] : [i]));
+  await measure(bad, bank);
   const folds = Math.min(FOLDS, good.length);
   for (let fold = 0; fold < folds; fold++) {
-    const others = bankOf(
-      good.filter((_, i) => i % folds !== fold),
-      dim,
-    );
-    const own = new Set(places.filter((_, i) => i % folds === fold));
-    await measure(others, (i) => own.has(i));
+    const others = good.filter((_, place) => place % folds !== fold);
+    const own = good.filter((_, place) => place % folds === fold);
+    await measure(own, bankOf(tokens(others), dim));
   }
   return { bank, outside };
 }

@@ -7,7 +7,7 @@
 import type { Scoring } from "@kenpin/schema";
 import { fitHead, type Head, type HeadFit, LEAST_OF_A_KIND } from "./exemplar-head.ts";
 import { type KeptTokens, type Nearest, teachBank } from "./memory-bank.ts";
-import { type BankDistance, fuse, type ReferenceStats, type ReferenceValues, referenceStats } from "./score.ts";
+import { fuse, type ReferenceStats, type ReferenceValues, referenceStats, summaryOf } from "./score.ts";
 
 /** Named by the frame's sha256. */
 export type Lesson = { digest: string; label: "good" | "bad" };
@@ -48,8 +48,8 @@ export async function teachFrom(
   const frames = lessons.map(({ digest, label }) => ({ ...(shown.get(digest) as Shown), isGood: label === "good" }));
   const good = frames.filter(({ isGood }) => isGood).length;
   if (good < LEAST_GOOD) return null;
-  const { bank, outside } = await teachBank(frames, { dim: tokenDim, topRatio: scoring.topRatio, nearest });
-  const seen = frames.map((frame, i) => ({ ...frame, bank: outside[i] as BankDistance }));
+  const { bank, outside } = await teachBank(frames, { dim: tokenDim, nearest });
+  const seen = frames.map((frame, i) => ({ ...frame, bank: summaryOf(outside[i] as Float32Array, scoring.topRatio) }));
   const statsBy = (bankWeight: number) =>
     referenceStats(
       seen.filter(({ isGood }) => isGood),
