@@ -16,6 +16,7 @@ const CONTRACTS = {
   "bundle-manifest": contracts.BundleManifest,
   "bundle-reported": contracts.BundleReported,
   command: contracts.Command,
+  evaluation: contracts.Evaluation,
   label: contracts.Label,
   "prompt-set": contracts.PromptSet,
   recipe: contracts.Recipe,

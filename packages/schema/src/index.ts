@@ -1,6 +1,7 @@
 export * from "./agent-config.ts";
 export * from "./bundle-manifest.ts";
 export * from "./errors.ts";
+export * from "./evaluation.ts";
 export * from "./hub-api.ts";
 export * from "./parse.ts";
 export * from "./primitives.ts";
