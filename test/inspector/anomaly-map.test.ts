@@ -13,7 +13,7 @@ const CELL = TILE / GRID;
 function tiling(width: number, height: number, overlapPx = 16): Tiles {
   const preprocess: Preprocess = { tilePx: TILE, overlapPx, maxTiles: 256, mean: [0, 0, 0], std: [1, 1, 1] };
   const places = tilePlaces({ width, height }, preprocess);
-  return { pixelValues: new Float32Array(), count: places.length, places, scale: 1, width, height };
+  return { pixelValues: new Float32Array(), count: places.length, places, width, height };
 }
 
 /** Each tile's patches take the value at their middle in the frame. */

@@ -1,45 +1,82 @@
 /**
  * Decodes a picture into plain RGB. The one door to sharp for whoever needs pixels.
- * In: bytes of a JPEG, PNG, WebP, TIFF or BMP-like file. Out: width, height and RGB bytes, row by row; EXIF orientation
- * is applied, grey and alpha become RGB on black. Untrusted input: the pixel count is bounded before anything is unpacked.
+ * In: bytes of a JPEG, PNG, WebP, TIFF, GIF or AVIF. Out: width, height and RGB bytes, row by row; EXIF orientation is applied,
+ * grey, CMYK and 16 bits become 8-bit RGB, transparency goes, of an animation the first picture counts.
+ * Untrusted input: its kind and its pixel count are looked at before anything is unpacked, and no copy of the pixels is made.
  */
 import { errorLine, KenpinError } from "@kenpin/schema";
 import sharp from "sharp";
 
-export type RgbImage = { width: number; height: number; data: Uint8Array };
+export type ImageSize = { width: number; height: number };
+export type RgbImage = ImageSize & { data: Uint8Array };
 
 /** A 100-megapixel frame unpacks to 300 MB; more than that is a bomb or a mistake. */
 export const PIXEL_LIMIT = 100_000_000;
+
+/** By their first bytes; sharp would open more (SVG, PDF), which no camera gives and no line should parse. */
+const KINDS: [name: string, starts: RegExp][] = [
+  ["JPEG", /^\xff\xd8\xff/],
+  ["PNG", /^\x89PNG/],
+  ["GIF", /^GIF8/],
+  ["WebP", /^RIFF.{4}WEBP/s],
+  ["TIFF", /^(II\*\0|MM\0\*)/],
+  ["AVIF", /^.{4}ftypavi[fs]/s],
+];
 
 sharp.concurrency(1); // frames are small and the cores belong to the model
 sharp.cache(false);
 
 export async function decodeImage(bytes: Uint8Array, pixelLimit = PIXEL_LIMIT): Promise<RgbImage> {
-  if (bytes.length === 0) throw new KenpinError("image-unreadable", "the image is empty: zero bytes; look at the camera's connection");
+  return (await decodeWithin(bytes, (size) => size, pixelLimit)).image;
+}
+
+/**
+ * The picture at its own size, or at a smaller one that `fit` asks for: then it is shrunk while it is unpacked, and the whole of
+ * it never lies in memory. `size` is the picture's own.
+ */
+export async function decodeWithin(
+  bytes: Uint8Array,
+  fit: (size: ImageSize) => ImageSize,
+  pixelLimit = PIXEL_LIMIT,
+): Promise<{ image: RgbImage; size: ImageSize }> {
+  expectPicture(bytes);
   try {
-    const { data, info } = await sharp(bytes, { limitInputPixels: pixelLimit, failOn: "error" })
-      .rotate()
-      .removeAlpha()
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, data: info.channels === 1 ? spread(data) : new Uint8Array(data) };
+    const picture = sharp(bytes, { limitInputPixels: pixelLimit, failOn: "error" });
+    const { autoOrient: size } = await picture.metadata();
+    const wanted = fit(size);
+    const upright = picture.rotate();
+    const smaller = wanted.width < size.width || wanted.height < size.height;
+    const shrunk = smaller
+      ? upright.resize(wanted.width, wanted.height, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false })
+      : upright;
+    const { data, info } = await shrunk.removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    const rgb = info.channels === 1 ? spread(data) : new Uint8Array(data.buffer, data.byteOffset, data.length);
+    return { image: { width: info.width, height: info.height, data: rgb }, size };
   } catch (error) {
-    throw new KenpinError(
-      "image-unreadable",
-      `the image cannot be read (${errorLine(error).split("\n")[0]}); expected a whole JPEG or PNG`,
-      {
-        cause: error,
-      },
-    );
+    throw unreadable(`${errorLine(error).split("\n")[0]}`, error);
   }
 }
 
 /** Resizes with sharp's bicubic kernel; for frames that need shrinking into fewer tiles or are smaller than one. */
 export async function resizeImage(image: RgbImage, width: number, height: number): Promise<RgbImage> {
   const raw = { width: image.width, height: image.height, channels: 3 as const };
-  const data = await sharp(image.data, { raw }).resize(width, height, { fit: "fill", kernel: "cubic" }).raw().toBuffer();
-  return { width, height, data: new Uint8Array(data) };
+  const data = await sharp(image.data, { raw, limitInputPixels: false })
+    .resize(width, height, { fit: "fill", kernel: "cubic" })
+    .raw()
+    .toBuffer();
+  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+}
+
+function expectPicture(bytes: Uint8Array): void {
+  if (bytes.length === 0) throw new KenpinError("image-unreadable", "the image is empty: zero bytes; look at the camera's connection");
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(16, bytes.length)).toString("latin1");
+  if (KINDS.some(([, starts]) => starts.test(start))) return;
+  const seen = start.replace(/[^ -~]/g, ".");
+  throw unreadable(`it begins with "${seen}", as none of ${KINDS.map(([name]) => name).join(", ")} does`);
+}
+
+function unreadable(why: string, cause?: unknown): KenpinError {
+  return new KenpinError("image-unreadable", `the image cannot be read (${why}); expected a whole JPEG or PNG`, { cause });
 }
 
 function spread(grey: Uint8Array): Uint8Array {

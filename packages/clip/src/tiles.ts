@@ -4,62 +4,79 @@
  * tile lies. Tiles are spaced evenly and overlap by at least `overlapPx`, so that no defect lies on a seam only.
  */
 import type { Preprocess } from "@kenpin/schema";
-import { type RgbImage, resizeImage } from "./image.ts";
+import { type ImageSize, type RgbImage, resizeImage } from "./image.ts";
 
 export type Tiles = {
   pixelValues: Float32Array;
   count: number;
   /** Upper left corner of each tile in pixels of the tiled frame. */
   places: { x: number; y: number }[];
-  /** Pixels of the tiled frame per pixel of the original. */
-  scale: number;
+  /** Of the tiled frame. */
   width: number;
   height: number;
 };
 
-export async function tileFrame(frame: RgbImage, preprocess: Preprocess): Promise<Tiles> {
-  const scale = tilingScale(frame, preprocess);
-  const side = (pixels: number) => Math.max(preprocess.tilePx, Math.round(pixels * scale));
-  const image = scale === 1 ? frame : await resizeImage(frame, side(frame.width), side(frame.height));
+/** `own` is the frame's size before it was shrunk while it was unpacked, see `decodeWithin`. */
+export async function tileFrame(frame: RgbImage, preprocess: Preprocess, own: ImageSize = frame): Promise<Tiles> {
+  const { width, height } = tiledSize(own, preprocess);
+  const image = width === frame.width && height === frame.height ? frame : await resizeImage(frame, width, height);
   const places = tilePlaces(image, preprocess);
-  const size = preprocess.tilePx;
-  const pixelValues = new Float32Array(places.length * 3 * size * size);
-  for (const [i, place] of places.entries()) normaliseTile(image, place, preprocess, pixelValues.subarray(i * 3 * size * size));
-  return { pixelValues, count: places.length, places, scale, width: image.width, height: image.height };
+  const size = 3 * preprocess.tilePx ** 2;
+  const pixelValues = new Float32Array(places.length * size);
+  const normal = normalTables(preprocess);
+  for (const [i, place] of places.entries())
+    normaliseTile(image, place, { normal, side: preprocess.tilePx, out: pixelValues, at: i * size });
+  return { pixelValues, count: places.length, places, width, height };
 }
 
-export function tilePlaces({ width, height }: { width: number; height: number }, preprocess: Preprocess): { x: number; y: number }[] {
+export function tilePlaces({ width, height }: ImageSize, preprocess: Preprocess): { x: number; y: number }[] {
   const columns = starts(width, preprocess);
   return starts(height, preprocess).flatMap((y) => columns.map((x) => ({ x, y })));
 }
 
-/** A frame smaller than a tile is enlarged to one; one that needs too many tiles is shrunk until it does not. */
-function tilingScale({ width, height }: RgbImage, preprocess: Preprocess): number {
+/**
+ * A frame smaller than a tile is enlarged to one; one that needs too many tiles is shrunk until it does not. Where both would be
+ * (a line of pixels), it is shrunk, and what lacks of the tile stays grey.
+ */
+export function tiledSize({ width, height }: ImageSize, preprocess: Preprocess): ImageSize {
   const { tilePx, maxTiles } = preprocess;
-  if (Math.min(width, height) < tilePx) return tilePx / Math.min(width, height);
-  let scale = 1;
-  const tiles = () => starts(Math.round(width * scale), preprocess).length * starts(Math.round(height * scale), preprocess).length;
-  while (tiles() > maxTiles && Math.min(width, height) * scale * 0.95 >= tilePx) scale *= 0.95;
-  return scale;
+  const at = (scale: number) => ({ width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) });
+  const tiles = (size: ImageSize) => tileCount(size.width, preprocess) * tileCount(size.height, preprocess);
+  let scale = Math.max(1, tilePx / Math.min(width, height));
+  while (tiles(at(scale)) > maxTiles) scale *= 0.95;
+  return at(scale);
 }
 
-function starts(length: number, { tilePx, overlapPx }: Preprocess): number[] {
-  if (length <= tilePx) return [0];
-  const count = Math.ceil((length - overlapPx) / (tilePx - overlapPx));
-  return Array.from({ length: count }, (_, i) => Math.round((i * (length - tilePx)) / (count - 1)));
+function tileCount(length: number, { tilePx, overlapPx }: Preprocess): number {
+  return length <= tilePx ? 1 : Math.ceil((length - overlapPx) / (tilePx - overlapPx));
 }
 
-/** (pixel / 255 − mean) / std into planes [3, S, S]; pixels right of and below the frame stay at the mean. */
-function normaliseTile(image: RgbImage, place: { x: number; y: number }, { tilePx, mean, std }: Preprocess, out: Float32Array): void {
-  const rows = Math.min(tilePx, image.height - place.y);
-  const columns = Math.min(tilePx, image.width - place.x);
-  for (let channel = 0; channel < 3; channel++) {
-    const factor = 1 / (255 * (std[channel] as number));
-    const shift = (mean[channel] as number) / (std[channel] as number);
-    for (let row = 0; row < rows; row++) {
-      let from = ((place.y + row) * image.width + place.x) * 3 + channel;
-      let to = (channel * tilePx + row) * tilePx;
-      for (let column = 0; column < columns; column++, from += 3) out[to++] = (image.data[from] as number) * factor - shift;
+function starts(length: number, preprocess: Preprocess): number[] {
+  const count = tileCount(length, preprocess);
+  return count === 1 ? [0] : Array.from({ length: count }, (_, i) => Math.round((i * (length - preprocess.tilePx)) / (count - 1)));
+}
+
+/** What each of a channel's 256 values becomes: (pixel / 255 − mean) / std. */
+function normalTables({ mean, std }: Preprocess): [Float32Array, Float32Array, Float32Array] {
+  const table = (channel: 0 | 1 | 2) => Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean[channel]) / std[channel]);
+  return [table(0), table(1), table(2)];
+}
+
+type Target = { normal: [Float32Array, Float32Array, Float32Array]; side: number; out: Float32Array; at: number };
+
+/** Into planes [3, S, S]; pixels right of and below the frame stay 0, the mean. */
+function normaliseTile(image: RgbImage, place: { x: number; y: number }, { normal: [red, green, blue], side, out, at }: Target): void {
+  const { data, width } = image;
+  const rows = Math.min(side, image.height - place.y);
+  const columns = Math.min(side, width - place.x);
+  const plane = side * side;
+  for (let row = 0; row < rows; row++) {
+    let from = ((place.y + row) * width + place.x) * 3;
+    let to = at + row * side;
+    for (const end = to + columns; to < end; to++, from += 3) {
+      out[to] = red[data[from] as number] as number;
+      out[to + plane] = green[data[from + 1] as number] as number;
+      out[to + 2 * plane] = blue[data[from + 2] as number] as number;
     }
   }
 }

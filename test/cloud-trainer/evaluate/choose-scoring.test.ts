@@ -41,7 +41,7 @@ test("a patch is defective where the mask covers enough of it to be seen, wherev
     { x: 0, y: 4 },
     { x: 4, y: 4 },
   ];
-  const tiles = { pixelValues: new Float32Array(), count: 2, places, scale: 1, width: 20, height: 20 };
+  const tiles = { pixelValues: new Float32Array(), count: 2, places, width: 20, height: 20 };
   // Patches of 8 pixels in tiles of 16: the spot is 2 × 4 pixels at (9, 12), an eighth of one patch
   assert.deepEqual(patchLabels(mask, tiles, 16, 8), [0, 0, 0, 0, 0, 0, 0, 0]);
   for (let y = 12; y < 16; y++) mask[y * 20 + 11] = 1;
