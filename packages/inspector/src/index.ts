@@ -1,5 +1,5 @@
 export { type AnomalyMap, stitch } from "./anomaly-map.ts";
-export { type ChooseRuntimeOptions, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
+export { type ChosenRuntime, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
 export type { FrameStats } from "./frame-stats.ts";
 export type { Inspection } from "./inspection.ts";
 export {

@@ -14,8 +14,10 @@ import { type FrameStats, frameStats } from "./frame-stats.ts";
 import { drawHeatMap } from "./heat-map.ts";
 import { keepTokens } from "./memory-bank.ts";
 import { closestPrompt, fuse, meanOfTop, patchHeat, promptDirections, rawText, sigmoid, summaryOf, wordLogits } from "./score.ts";
-import { openModel, PROVIDER } from "./session.ts";
+import type { Opening, Progress } from "./protocol.ts";
+import { openModel, type Runtime } from "./runtime.ts";
 import { EXEMPLAR_LIMIT, type Knowledge, type Lesson, type Shown, type Taught, teachFrom, UNTAUGHT } from "./teaching.ts";
+import { runTiles, towerShapes } from "./tile-batches.ts";
 import { windowMeans } from "./token-window.ts";
 
 export type Inspection = {
@@ -52,14 +54,36 @@ const HEAT = { low: -1, high: 4 };
 /** A patch this likely to be defective belongs to a region: even odds. */
 const REGION_LEVEL = 0;
 
-export async function openInspection(bundleDir: string, threads?: number) {
+export type InspectionOptions = {
+  runtime: Runtime;
+  opening: Opening;
+  /** Tiles at once; all of a frame's where left out. */
+  batch?: number | undefined;
+  onStep?: (progress: Progress) => void;
+};
+
+export async function openInspection(bundleDir: string, { runtime, opening, batch, onStep }: InspectionOptions) {
   const files = { manifest: await readFile(join(bundleDir, "manifest.json")), prompts: await readFile(join(bundleDir, "prompts.json")) };
   const manifest = parseAtDoor(Manifest, JSON.parse(files.manifest.toString("utf8")), "manifest.json");
   const prompts = parseAtDoor(PromptSet, JSON.parse(files.prompts.toString("utf8")), "prompts.json");
-  const vision = await openModel(join(bundleDir, "vision.onnx"), "vision.onnx", threads); // by path: its weights may lie beside it
-  const nearest = await openModel(await readFile(join(bundleDir, "nearest.onnx")), "nearest.onnx", threads);
   const directions = promptDirections(prompts);
   const { preprocess, scoring } = manifest;
+  const { tilePx: side, maxTiles } = preprocess;
+  const vision = await openModel(runtime, {
+    file: join(bundleDir, "vision.onnx"), // by path: its weights may lie beside it
+    what: "vision.onnx",
+    opening,
+    shapes: towerShapes(side, maxTiles),
+    firstRun: { pixel_values: { data: new Float32Array(3 * side * side), dims: [1, 3, side, side] } },
+    onStep,
+  });
+  // Its shapes change with every frame, which an engine built for shapes would not bear.
+  const providers = [vision.provider === "tensorrt" ? ("cuda" as const) : vision.provider, "cpu" as const];
+  const nearest = await openModel(runtime, {
+    file: await readFile(join(bundleDir, "nearest.onnx")),
+    what: "nearest.onnx",
+    opening: { ...opening, providers, engineDir: undefined },
+  });
   /** What was taught is worth nothing to another model, or by other words. */
   const bankKey = createHash("sha256").update(files.manifest).update(files.prompts).digest("hex");
   let shown = new Map<string, Shown>();
@@ -72,8 +96,7 @@ export async function openInspection(bundleDir: string, threads?: number) {
     const decode = clock();
     const tiles = await tileFrame(image, preprocess, size);
     const prepare = clock();
-    const side = preprocess.tilePx;
-    const out = await vision.run({ pixel_values: { data: tiles.pixelValues, dims: [tiles.count, 3, side, side] } });
+    const out = await runTiles(vision, tiles, { side, batch });
     const [patchEmbeds, imageEmbeds] = [out["patch_embeds"] as Float32Array, out["image_embeds"] as Float32Array];
     const patchLogits = wordLogits(patchEmbeds, directions);
     const text = rawText(patchLogits, wordLogits(imageEmbeds, directions), scoring);
@@ -172,7 +195,8 @@ export async function openInspection(bundleDir: string, threads?: number) {
     return { inspection, map: png };
   };
 
-  return { provider: PROVIDER, precision: manifest.precision, show, teach, saveBank, loadBank, inspect };
+  const { provider, passedOver } = vision;
+  return { provider, passedOver, precision: manifest.precision, show, teach, saveBank, loadBank, inspect };
 }
 
 /** Embedding of the patch that looks worst. */

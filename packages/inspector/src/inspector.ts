@@ -5,17 +5,35 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { BundleManifest } from "@kenpin/schema";
+import type { BundleManifest, Provider } from "@kenpin/schema";
 import type { Inspection } from "./inspection.ts";
+import type { Peer } from "./peer-process.ts";
+import { askProbing } from "./probe.ts";
+import type { Opening, Progress } from "./protocol.ts";
+import type { PassedOver } from "./runtime.ts";
 import type { Lesson, Taught } from "./teaching.ts";
-import { startWorker } from "./worker-process.ts";
+import { type RuntimeFacts, startWorker, type WorkerOptions } from "./worker-process.ts";
 
-export type InspectorOptions = { bundleDir: string; threads?: number | undefined; timeoutMs?: number };
+export type InspectorOptions = WorkerOptions &
+  Omit<Opening, "providers"> & {
+    bundleDir: string;
+    /** Probed in order; the CPU where left out. */
+    providers?: readonly Provider[];
+    /** Tiles at once; all of a frame's where left out. */
+    batch?: number | undefined;
+    /** Silence on a question for so long is a hang. */
+    timeoutMs?: number;
+    /** Told before each provider is tried, since a try may take minutes. */
+    onStep?: ((progress: Progress) => void) | undefined;
+  };
 export type Inspector = {
-  provider: string;
+  /** The one that really ran the model, and those before it that did not, with why. */
+  provider: Provider;
+  passedOver: PassedOver[];
+  runtime: Pick<RuntimeFacts, "kind" | "version">;
   precision: "fp32" | "fp16" | "int8";
   pid: number;
-  inspect: (frame: Uint8Array, options?: { map?: boolean }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
+  inspect: (frame: Uint8Array, options?: { map?: boolean; timeoutMs?: number }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
   /**
    * Replaces what was taught before by these exemplars: good ones fill the memory bank, with bad ones beside them a small head is
    * fitted too. Those taught or loaded before are not looked at again. `onProgress` counts exemplars, and one for the bank.
@@ -41,45 +59,37 @@ const EMBED_TIMEOUT_MS = 600_000;
 /** 16 rows of 1,024 numbers as JSON stay well below a header's limit. */
 const TEXTS_AT_ONCE = 16;
 
-export async function startInspector({ bundleDir, threads, timeoutMs = TIMEOUT_MS }: InspectorOptions): Promise<Inspector> {
-  const worker = startWorker();
-  try {
-    const opened = (await worker.ask({ op: "open", bundleDir, threads }, [], timeoutMs)).result as Pick<
-      Inspector,
-      "provider" | "precision"
-    >;
-    return {
-      ...opened,
-      pid: worker.pid,
-      inspect: async (frame, { map = false } = {}) => {
-        const { result, body } = await worker.ask({ op: "inspect", map }, [frame], timeoutMs);
-        return { inspection: result as Inspection, map: body };
-      },
-      ...teaching(worker, timeoutMs),
-      ended: worker.ended,
-      close: worker.close,
-    };
-  } catch (error) {
-    await worker.close();
-    throw error;
-  }
+export async function startInspector(options: InspectorOptions): Promise<Inspector> {
+  const { bundleDir, threads, gpuMemoryMb, engineDir, batch, timeoutMs = TIMEOUT_MS } = options;
+  const request = { op: "open", bundleDir, threads, gpuMemoryMb, engineDir, batch };
+  const { worker, runtime, result } = await askProbing(options, request, timeoutMs);
+  const opened = result as Pick<Inspector, "provider" | "passedOver" | "precision">;
+  return {
+    ...opened,
+    runtime: { kind: runtime.kind, version: runtime.version },
+    pid: worker.pid,
+    inspect: async (frame, { map = false, timeoutMs: own = timeoutMs } = {}) => {
+      const { result, body } = await worker.ask({ op: "inspect", map }, [frame], { timeoutMs: own });
+      return { inspection: result as Inspection, map: body };
+    },
+    ...teaching(worker, timeoutMs),
+    ended: worker.ended,
+    close: worker.close,
+  };
 }
 
-function teaching(
-  { ask }: Pick<ReturnType<typeof startWorker>, "ask">,
-  timeoutMs: number,
-): Pick<Inspector, "teach" | "saveBank" | "loadBank"> {
+function teaching({ ask }: Pick<Peer, "ask">, timeoutMs: number): Pick<Inspector, "teach" | "saveBank" | "loadBank"> {
   let known = new Set<string>();
   let turn: Promise<unknown> = Promise.resolve(); // a teaching forgets what another one is still showing
   const teachNow = async (exemplars: readonly Exemplar[], onProgress: (done: number, of: number) => void) => {
     const lessons: Lesson[] = [];
     for (const { frame, label } of exemplars) {
       const digest = createHash("sha256").update(frame).digest("hex");
-      if (!known.has(digest)) await ask({ op: "show" }, [frame], timeoutMs);
+      if (!known.has(digest)) await ask({ op: "show" }, [frame], { timeoutMs });
       known.add(digest);
       onProgress(lessons.push({ digest, label }), exemplars.length + 1);
     }
-    const { result } = await ask({ op: "teach", lessons }, [], TEACH_TIMEOUT_MS);
+    const { result } = await ask({ op: "teach", lessons }, [], { timeoutMs: TEACH_TIMEOUT_MS });
     known = new Set(lessons.map(({ digest }) => digest));
     onProgress(exemplars.length + 1, exemplars.length + 1);
     return result as Taught;
@@ -90,9 +100,9 @@ function teaching(
       turn = taught.catch(() => undefined);
       return taught;
     },
-    saveBank: async () => (await ask({ op: "save-bank" }, [], timeoutMs)).body,
+    saveBank: async () => (await ask({ op: "save-bank" }, [], { timeoutMs })).body,
     loadBank: async (file) => {
-      const result = (await ask({ op: "load-bank" }, [file], timeoutMs)).result as { lessons: Lesson[]; taught: Taught };
+      const result = (await ask({ op: "load-bank" }, [file], { timeoutMs })).result as { lessons: Lesson[]; taught: Taught };
       known = new Set(result.lessons.map(({ digest }) => digest));
       return result;
     },
@@ -106,7 +116,7 @@ export async function embedTexts({ textModel, inputIds }: { textModel: string; i
     const embeds: Float32Array[] = [];
     for (let i = 0; i < inputIds.length; i += TEXTS_AT_ONCE) {
       const rows = inputIds.slice(i, i + TEXTS_AT_ONCE).map((row) => [...row]);
-      const { result } = await worker.ask({ op: "embed-text", textModel, inputIds: rows }, [], EMBED_TIMEOUT_MS);
+      const { result } = await worker.ask({ op: "embed-text", textModel, inputIds: rows }, [], { timeoutMs: EMBED_TIMEOUT_MS });
       embeds.push(...(result as number[][]).map((row) => Float32Array.from(row)));
     }
     return embeds;
@@ -129,7 +139,7 @@ export async function* embedImages({ visionModel, side, pixelValues }: EmbedImag
   try {
     for await (const pixels of pixelValues) {
       const body = new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength);
-      const answer = await worker.ask({ op: "embed-images", visionModel, side }, [body], EMBED_TIMEOUT_MS);
+      const answer = await worker.ask({ op: "embed-images", visionModel, side }, [body], { timeoutMs: EMBED_TIMEOUT_MS });
       yield new Float32Array(new Uint8Array(answer.body).buffer);
     }
   } finally {

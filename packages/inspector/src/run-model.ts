@@ -1,11 +1,12 @@
 /**
- * Any model in a worker of its own: tensors in, float32 tensors out, and how long the runtime took. Calibration, fidelity
- * reports and the choice of threads and batch use it; a line's frames go through inspector.ts.
+ * Any model in a worker of its own: tensors in, float32 tensors out, and how long the runtime took. Calibration and fidelity
+ * reports use it; a line's frames go through inspector.ts.
  */
+import { typeOf, unpackOutputs } from "./python-runtime.ts";
+import type { Feed } from "./runtime.ts";
 import { startWorker } from "./worker-process.ts";
 
-export type RunInput = { name: string; type: "float32" | "int64"; dims: number[] };
-export type Tensors = Record<string, { data: Float32Array | BigInt64Array; dims: number[] }>;
+export type Tensors = Record<string, Feed>;
 export type ModelRunner = {
   /** All outputs, or those named; `ms` is the runtime's own time. */
   run: (inputs: Tensors, outputs?: string[]) => Promise<{ tensors: Record<string, Float32Array>; ms: number }>;
@@ -26,27 +27,12 @@ export function startModel({ model, threads }: { model: string; threads?: number
 export function startModelWorker(threads?: number): ModelWorker {
   const worker = startWorker();
   const run = async (model: string, inputs: Tensors, outputs?: string[]) => {
-    const described = Object.entries(inputs).map(([name, { data, dims }]) => ({
-      name,
-      type: data instanceof Float32Array ? "float32" : "int64",
-      dims,
-    }));
+    const described = Object.entries(inputs).map(([name, { data, dims }]) => ({ name, type: typeOf(data), dims }));
     const bodies = Object.values(inputs).map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    const answer = await worker.ask({ op: "run", model, threads, inputs: described, outputs }, bodies, TIMEOUT_MS);
-    return unpack(answer.result as RunResult, answer.body);
+    const request = { op: "run", model, threads, inputs: described, outputs };
+    const { result, body } = await worker.ask(request, bodies, { timeoutMs: TIMEOUT_MS });
+    const { outputs: named, ms } = result as { outputs: { name: string; length: number }[]; ms: number };
+    return { tensors: unpackOutputs(named, body), ms };
   };
   return { open: (model) => ({ run: (inputs, outputs) => run(model, inputs, outputs), close: async () => {} }), close: worker.close };
-}
-
-type RunResult = { outputs: { name: string; length: number }[]; ms: number };
-
-function unpack({ outputs, ms }: RunResult, body: Uint8Array): { tensors: Record<string, Float32Array>; ms: number } {
-  const numbers = new Float32Array(new Uint8Array(body).buffer);
-  const tensors: Record<string, Float32Array> = {};
-  let at = 0;
-  for (const { name, length } of outputs) {
-    tensors[name] = numbers.subarray(at, at + length);
-    at += length;
-  }
-  return { tensors, ms };
 }

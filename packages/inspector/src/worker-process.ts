@@ -1,80 +1,42 @@
 /**
- * The worker process as its parent sees it: starts it, asks, and stays alive whatever happens to it.
- * A worker that crashes, hangs or talks nonsense is ended, and what it had in hand fails with `inspector-failed`.
+ * The inspector's own process. Its JavaScript heap is bounded here, for pixels and tensors lie outside of it; what the process
+ * holds in all is bounded by `memoryLimitMb`. With `python` that interpreter runs the models.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import type { Readable, Writable } from "node:stream";
-import { KenpinError } from "@kenpin/schema";
-import { encodeMessage, type Message, messageReader } from "./protocol.ts";
+import { KenpinError, parseAtDoor, Provider } from "@kenpin/schema";
+import { z } from "zod";
+import { type Peer, startPeer } from "./peer-process.ts";
+
+export type WorkerOptions = { python?: string | undefined; memoryLimitMb?: number | undefined };
+export type RuntimeFacts = z.infer<typeof RuntimeFacts>;
 
 const ORIGIN = import.meta.filename;
+const HEAP_LIMIT_MB = 1024;
+/** Loading the libraries from a slow card. */
+const RUNTIME_TIMEOUT_MS = 150_000;
 
-type Answer = { result: unknown; body: Uint8Array };
-type Waiting = { resolve: (answer: Answer) => void; reject: (error: Error) => void; timer: NodeJS.Timeout };
+const RuntimeFacts = z.strictObject({
+  kind: z.enum(["node", "python"]),
+  version: z.string(),
+  offered: z.array(Provider),
+  pid: z.int().nullable(),
+});
 
-export function startWorker() {
-  const child = spawnWorker();
-  const waiting = new Map<number, Waiting>();
-  let nextId = 1;
-  let stderr = "";
-  const fail = (why: string) => {
-    for (const { reject, timer } of waiting.values()) {
-      clearTimeout(timer);
-      reject(new KenpinError("inspector-failed", `the inspector ${why}${stderr ? `: ${stderr.trim().split("\n").at(-1)}` : ""}`));
-    }
-    waiting.clear();
-  };
-  const ended = new Promise<void>((resolve) => {
-    child.once("close", () => resolve());
-    child.once("error", () => resolve()); // it could not be started at all: no such program, no free descriptor
-  });
-  void ended.then(() => fail("process ended"));
-  child.stderr.on("data", (chunk: Buffer) => {
-    stderr = (stderr + chunk.toString("utf8")).slice(-2000);
-  });
-  const settle = ({ header, body }: Message) => {
-    const asked = waiting.get(header.id);
-    if (!asked) return;
-    waiting.delete(header.id);
-    clearTimeout(asked.timer);
-    const error = header["error"] as { code: string; message: string } | undefined;
-    if (error) asked.reject(new KenpinError(error.code, error.message));
-    else asked.resolve({ result: header["result"], body });
-  };
-  const read = messageReader(settle);
-  child.stdout.on("data", (chunk: Buffer) => {
-    try {
-      read(chunk);
-    } catch {
-      child.kill("SIGKILL");
-    }
-  });
-  child.stdin.on("error", () => fail("stopped listening"));
-
-  const ask = (request: Record<string, unknown>, bodies: Uint8Array[], timeoutMs: number) =>
-    new Promise<Answer>((resolve, reject) => {
-      const id = nextId++;
-      const timer = setTimeout(() => {
-        child.kill("SIGKILL");
-        fail(`did not answer within ${timeoutMs / 1000} s`);
-      }, timeoutMs);
-      waiting.set(id, { resolve, reject, timer });
-      if (child.exitCode !== null || child.signalCode !== null) fail("is not running");
-      else child.stdin.write(encodeMessage({ header: { id, ...request }, body: Buffer.concat(bodies) }));
-    });
-  const close = async () => {
-    child.stdin.end();
-    const patience = setTimeout(() => child.kill("SIGKILL"), 2000);
-    await ended;
-    clearTimeout(patience);
-  };
-  return { pid: child.pid ?? 0, ask, ended, close };
-}
-
-function spawnWorker(): ChildProcessByStdio<Writable, Readable, Readable> {
+export function startWorker({ memoryLimitMb }: Pick<WorkerOptions, "memoryLimitMb"> = {}): Peer {
   // The same file ending as this one: source while developing, compiled when installed.
   const file = ORIGIN.replace(/worker-process\.(ts|js)$/, "worker.$1");
-  return spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file], {
-    stdio: ["pipe", "pipe", "pipe"],
-  });
+  const flags = [...process.execArgv.filter((flag) => !flag.startsWith("--test")), `--max-old-space-size=${HEAP_LIMIT_MB}`];
+  return startPeer({ command: process.execPath, args: [...flags, file], what: "the inspector", code: "inspector-failed", memoryLimitMb });
+}
+
+/** Tells the worker what runs its models, and the caller what that is. */
+export async function chooseRuntimeOf(worker: Peer, { python }: WorkerOptions): Promise<RuntimeFacts> {
+  try {
+    const { result } = await worker.ask({ op: "runtime", python: python ?? null }, [], { timeoutMs: RUNTIME_TIMEOUT_MS });
+    const facts = parseAtDoor(RuntimeFacts, result, "the inspector's runtime");
+    if (facts.pid !== null) worker.alsoWatch(facts.pid);
+    return facts;
+  } catch (error) {
+    await worker.close();
+    throw error instanceof KenpinError ? error : new KenpinError("inspector-failed", String(error));
+  }
 }

@@ -27,6 +27,25 @@ export const Sampling = z.strictObject({
 });
 export type Sampling = z.infer<typeof Sampling>;
 
+/** Where a model may run, as ONNX Runtime calls it. */
+export const Provider = z.enum(["tensorrt", "cuda", "webgpu", "cpu"]);
+export type Provider = z.infer<typeof Provider>;
+
+export const InspectorConfig = z.strictObject({
+  /** `python` is the way to builds that npm does not carry, such as those for a Jetson's GPU. */
+  runtime: z.enum(["node", "python"]).default("node"),
+  python: z.string().min(1).max(1000).default("python3").describe("interpreter with onnxruntime and numpy, for runtime: python"),
+  /** Probed in this order; the first one that runs the model is used. */
+  providers: z.array(Provider).min(1).max(4).default(["tensorrt", "cuda", "webgpu", "cpu"]),
+  gpuMemoryMb: z.int().min(64).max(1_000_000).optional().describe("most memory of a GPU; all of it where left out"),
+  /** An inspector that holds more memory is ended and started again; half of the device's where left out. */
+  memoryMb: z.int().min(64).max(1_000_000).optional(),
+  engineCache: z.string().min(1).max(1000).optional().describe("folder of built engines and measurements; in dataDir where left out"),
+  /** Built engines past this are removed, the longest unused first. */
+  engineCacheMb: z.int().min(16).max(1_000_000).default(4096),
+});
+export type InspectorConfig = z.infer<typeof InspectorConfig>;
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -40,7 +59,9 @@ export const AgentConfig = z.strictObject({
   bundle: z.string(),
   cameras: z.array(Camera).min(1).max(16),
   sampling: Sampling.prefault({}),
+  /** Of the model; measured on the device where left out. */
   threads: z.int().min(1).max(64).optional(),
+  inspector: InspectorConfig.prefault({}),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 export type AgentConfig = z.infer<typeof AgentConfig>;

@@ -3,7 +3,7 @@
  * second, which is the broker's access list as it stands. Images never travel here.
  */
 import { z } from "zod";
-import { Name, Sha256, Timestamp } from "./primitives.ts";
+import { Milliseconds, Name, Sha256, Timestamp } from "./primitives.ts";
 
 export const TOPIC_ROOT = "kenpin/v1";
 
@@ -37,6 +37,24 @@ export function parseTopic(topic: string): { site: string; agent: string; kind: 
   return { site: site as string, agent: agent as string, kind: kind ?? "", rest: rest.join("/") };
 }
 
+/** An engine being built can take many minutes: how long it has, and what the last build on this device took, if any. */
+export const Building = z.strictObject({
+  provider: z.string().max(64),
+  elapsedMs: Milliseconds,
+  expectedMs: Milliseconds.nullable(),
+});
+export type Building = z.infer<typeof Building>;
+
+/** What looks at the frames: running on a provider, or why nothing does. Frames are `model-not-ready` unless it runs. */
+export const InspectorStatus = z.strictObject({
+  state: z.enum(["running", "starting", "building-engine"]),
+  runtime: z.enum(["node", "python"]),
+  /** The one that really runs the model; "none" before. */
+  provider: z.string().max(64),
+  building: Building.optional(),
+});
+export type InspectorStatus = z.infer<typeof InspectorStatus>;
+
 export const AgentStatus = z.strictObject({
   schemaVersion: z.literal(1),
   state: z.enum(["online", "offline"]),
@@ -54,6 +72,7 @@ export const AgentStatus = z.strictObject({
     .array(z.strictObject({ bootId: z.uuid(), from: z.int().min(1) }))
     .max(64)
     .optional(),
+  inspector: InspectorStatus.optional(),
 });
 export type AgentStatus = z.infer<typeof AgentStatus>;
 
@@ -79,14 +98,15 @@ export type BundleDesired = z.infer<typeof BundleDesired>;
 
 export const BundleReported = z.strictObject({
   schemaVersion: z.literal(1),
-  state: z.enum(["running", "downloading", "proving", "refused", "rolled-back"]),
+  state: z.enum(["running", "downloading", "proving", "building-engine", "refused", "rolled-back"]),
   digest: Sha256,
   settings: Sha256,
   release: z.int().min(1),
   /** Good frames in the memory bank's reference set; 0 while only words decide. */
   references: z.int().min(0),
-  /** The bundle a refusal or rollback speaks of, and why. */
+  /** The bundle that is not running (yet), and why. */
   candidate: Sha256.optional(),
+  building: Building.optional(),
   reason: z.string().max(500).optional(),
   at: Timestamp,
 });
