@@ -61,6 +61,19 @@ test("a tile holds the frame's own pixels, normalised, plane by plane; what lack
   assert.ok((line.pixelValues[0] as number) > 2 && line.pixelValues[line.width] === 0);
 });
 
+test("pixel values may be written over by the next frame's, whose missing pixels are the mean again", async () => {
+  const grey = (width: number, height: number) => ({ width, height, data: new Uint8Array(width * height * 3).fill(99) });
+  const first = await tileFrame(grey(32, 700), PREPROCESS);
+  const line = grey(1, 4000);
+  const second = await tileFrame(line, PREPROCESS, { reuse: first.pixelValues });
+  assert.deepEqual(second, await tileFrame(line, PREPROCESS));
+  if (second.count === first.count) assert.equal(second.pixelValues, first.pixelValues);
+  const square = grey(50, 50);
+  const [again, other] = [await tileFrame(square, PREPROCESS), await tileFrame(square, PREPROCESS)];
+  assert.equal((await tileFrame(square, PREPROCESS, { reuse: again.pixelValues })).pixelValues, again.pixelValues);
+  assert.notEqual(other.pixelValues, again.pixelValues);
+});
+
 test("a frame that is shrunk while it is unpacked makes the tiles it would make if it were unpacked whole", async () => {
   const [width, height] = [400, 300];
   const wave = (i: number) => 128 + 100 * Math.sin((Math.floor(i / 3) % width) / 23) * Math.cos(i / 3 / width / 17);
@@ -71,7 +84,7 @@ test("a frame that is shrunk while it is unpacked makes the tiles it would make 
     assert.deepEqual(size, { width, height });
     assert.ok(image.width < 150 && image.height < 150);
     const [shrunk, whole] = [
-      await tileFrame(image, PREPROCESS, size),
+      await tileFrame(image, PREPROCESS, { own: size }),
       await tileFrame((await decodeWithin(bytes, (own) => own)).image, PREPROCESS),
     ];
     assert.deepEqual(shrunk.places, whole.places);

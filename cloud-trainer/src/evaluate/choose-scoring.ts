@@ -39,7 +39,8 @@ export type SurfaceEpisode = { references: Uint8Array[]; frames: JudgedFrame[] }
 export type ScoringChoice = { scoring: Scoring; figures: Record<string, number> };
 
 const TOP_RATIOS = [0.002, 0.004, 0.008, 0.016];
-const IMAGE_WEIGHTS = [0, 0.25, 0.5];
+/** Not 0: retraining on labelled frames must be able to teach what shows in the whole picture only. */
+const IMAGE_WEIGHTS = [0.25, 0.5];
 const BANK_WEIGHTS = [0.25, 0.5, 0.75];
 const TOKEN_WINDOWS = [1, 3] as const;
 /** Past this many deviations more is no more certain, and would only bend the line. */

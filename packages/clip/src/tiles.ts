@@ -16,13 +16,20 @@ export type Tiles = {
   height: number;
 };
 
-/** `own` is the frame's size before it was shrunk while it was unpacked, see `decodeWithin`. */
-export async function tileFrame(frame: RgbImage, preprocess: Preprocess, own: ImageSize = frame): Promise<Tiles> {
+export type TilingOptions = {
+  /** The frame's size before it was shrunk while it was unpacked, see `decodeWithin`. */
+  own?: ImageSize;
+  /** Pixel values of an earlier frame that nobody needs any more: written over where they are as many. */
+  reuse?: Float32Array | undefined;
+};
+
+export async function tileFrame(frame: RgbImage, preprocess: Preprocess, { own = frame, reuse }: TilingOptions = {}): Promise<Tiles> {
   const { width, height } = tiledSize(own, preprocess);
   const image = width === frame.width && height === frame.height ? frame : await resizeImage(frame, width, height);
   const places = tilePlaces(image, preprocess);
   const size = 3 * preprocess.tilePx ** 2;
-  const pixelValues = new Float32Array(places.length * size);
+  const fits = reuse?.length === places.length * size;
+  const pixelValues = fits ? reuse : new Float32Array(places.length * size);
   const normal = normalTables(preprocess);
   for (const [i, place] of places.entries())
     normaliseTile(image, place, { normal, side: preprocess.tilePx, out: pixelValues, at: i * size });
@@ -70,6 +77,7 @@ function normaliseTile(image: RgbImage, place: { x: number; y: number }, { norma
   const rows = Math.min(side, image.height - place.y);
   const columns = Math.min(side, width - place.x);
   const plane = side * side;
+  if (rows < side || columns < side) out.fill(0, at, at + 3 * plane);
   for (let row = 0; row < rows; row++) {
     let from = ((place.y + row) * width + place.x) * 3;
     let to = at + row * side;

@@ -89,12 +89,14 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
   let shown = new Map<string, Shown>();
   let knowledge: Knowledge | null = null;
   let tokenDim = 0;
+  let pixelValues: Float32Array | undefined;
 
   const see = async (bytes: Uint8Array): Promise<Seen> => {
     const clock = stopwatch();
     const { image, size } = await decodeWithin(bytes, (own) => tiledSize(own, preprocess));
     const decode = clock();
-    const tiles = await tileFrame(image, preprocess, size);
+    const tiles = await tileFrame(image, preprocess, { own: size, reuse: pixelValues });
+    pixelValues = tiles.pixelValues;
     const prepare = clock();
     const out = await runTiles(vision, tiles, { side, batch });
     const [patchEmbeds, imageEmbeds] = [out["patch_embeds"] as Float32Array, out["image_embeds"] as Float32Array];
