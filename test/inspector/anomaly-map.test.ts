@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { tilePlaces, type Tiles } from "@kenpin/clip";
 import type { Preprocess } from "@kenpin/schema";
 import fc from "fast-check";
-import { regionsOf, stitch } from "../../packages/inspector/src/anomaly-map.ts";
+import { enlargeMap, regionsOf, stitch } from "../../packages/inspector/src/anomaly-map.ts";
 
 const TILE = 80;
 const GRID = 10;
@@ -116,6 +116,14 @@ test("boxes of a frame that was resized for tiling are in the pixels of the orig
   assert.deepEqual(regionsOf(map, 0, { width: 48, height: 16 }), [{ x: 16, y: 0, width: 16, height: 16, score: 1 }]);
   const cut = { ...mapOf(["..1", "..1"]), width: 21, height: 13 };
   assert.deepEqual(regionsOf(cut, 0, cut), [{ x: 16, y: 0, width: 5, height: 13, score: 1 }]);
+});
+
+test("enlarged to pixels a map keeps its cells' values at their middles, and a slope is a slope", () => {
+  const map = { columns: 4, rows: 2, cellPx: CELL, width: 30, height: 16, values: Float32Array.of(1, 2, 3, 4, 1, 2, 3, 4) };
+  const pixels = enlargeMap(map, { width: 60, height: 32 });
+  assert.equal(pixels.length, 60 * 32);
+  for (let x = 8; x < 56; x++) assert.ok(Math.abs((pixels[5 * 60 + x] as number) - (0.5 + (x + 0.5) / 16)) < 1e-5, `${pixels[x]} at ${x}`);
+  assert.deepEqual([pixels[0], pixels[59]], [1, 4]);
 });
 
 test("whatever the map, boxes lie apart and within the frame, the hottest first", () => {

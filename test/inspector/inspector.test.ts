@@ -57,6 +57,20 @@ test("the same frame scores the same, and its map is a picture of the frame's si
   });
 });
 
+test("the map as numbers is the one that is drawn and that regions come from", async () => {
+  await withInspector(async (inspector) => {
+    const frame = await drawFrame();
+    const { inspection, heat } = await inspector.heat(frame);
+    const { columns, rows, cellPx, width, height, values } = heat;
+    assert.deepEqual([columns, rows, values.length], [Math.ceil(width / cellPx), Math.ceil(height / cellPx), columns * rows]);
+    assert.deepEqual([width, height], [inspection.width, inspection.height]);
+    const hottest = Math.max(...values);
+    assert.equal(inspection.regions[0]?.score ?? hottest, hottest);
+    assert.equal(inspection.regions.length > 0, hottest >= 0);
+    assert.deepEqual((await inspector.inspect(frame)).inspection.regions, inspection.regions);
+  });
+});
+
 test("a bundle proves itself by its golden images", async () => {
   await withInspector(async (inspector) => assert.deepEqual(await proveGolden(inspector, bundleDir, manifest), { ok: true }));
 });

@@ -61,6 +61,32 @@ export function regionsOf(map: AnomalyMap, level: number, frame: Size): Region[]
     });
 }
 
+/** The map's value at each pixel of the frame [height·width], along straight lines between the cells' middles. */
+export function enlargeMap(map: AnomalyMap, frame: Size): Float32Array {
+  const out = new Float32Array(frame.width * frame.height);
+  const across = pixelStops(frame.width, { cells: map.columns, cellPx: (map.cellPx * frame.width) / map.width });
+  for (const [y, { low: up, high: down, share: downward }] of pixelStops(frame.height, {
+    cells: map.rows,
+    cellPx: (map.cellPx * frame.height) / map.height,
+  }).entries()) {
+    const [upper, lower] = [up * map.columns, down * map.columns];
+    for (const [x, { low, high, share }] of across.entries()) {
+      const above = (map.values[upper + low] as number) * (1 - share) + (map.values[upper + high] as number) * share;
+      const below = (map.values[lower + low] as number) * (1 - share) + (map.values[lower + high] as number) * share;
+      out[y * frame.width + x] = above * (1 - downward) + below * downward;
+    }
+  }
+  return out;
+}
+
+function pixelStops(length: number, { cells, cellPx }: { cells: number; cellPx: number }) {
+  return Array.from({ length }, (_, pixel) => {
+    const place = Math.min(cells - 1, Math.max(0, (pixel + 0.5) / cellPx - 0.5));
+    const low = Math.floor(place);
+    return { low, high: Math.min(cells - 1, low + 1), share: place - low };
+  });
+}
+
 type Stop = { at: number; low: number; share: number; trust: number };
 
 /** Along one axis: the cells whose middle a tile covers, between which patches each lies, and how far from the tile's edge. */

@@ -1,4 +1,4 @@
-export { type AnomalyMap, stitch } from "./anomaly-map.ts";
+export { type AnomalyMap, enlargeMap, stitch } from "./anomaly-map.ts";
 export { type ChosenRuntime, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
 export type { FrameStats } from "./frame-stats.ts";
 export type { Inspection } from "./inspection.ts";

@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeWithin, type ImageSize, type RgbImage, type Tiles, tiledSize, tileFrame } from "@kenpin/clip";
 import { BundleManifest, KenpinError, parseAtDoor, PromptSet, type Region } from "@kenpin/schema";
-import { regionsOf, stitch } from "./anomaly-map.ts";
+import { type AnomalyMap, regionsOf, stitch } from "./anomaly-map.ts";
 import { decodeBank, encodeBank } from "./bank-file.ts";
 import { logitWithHead, statisticsOf } from "./exemplar-head.ts";
 import { type FrameStats, frameStats } from "./frame-stats.ts";
@@ -169,7 +169,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
     return { lessons: loaded.knowledge.lessons, taught: loaded.knowledge.taught };
   };
 
-  const inspect = async (bytes: Uint8Array, withMap: boolean): Promise<{ inspection: Inspection; map: Uint8Array }> => {
+  const inspect = async (bytes: Uint8Array, withMap: boolean): Promise<{ inspection: Inspection; map: Uint8Array; heat: AnomalyMap }> => {
     const seen = await see(bytes);
     const clock = stopwatch();
     const far = knowledge && seen.tokens ? await distances(windowed(seen.tokens, seen.tiles), knowledge.bank) : null;
@@ -194,7 +194,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
     };
     const png = withMap ? await drawHeatMap(map, { width, height, ...HEAT }) : new Uint8Array();
     seen.ms.map = clock();
-    return { inspection, map: png };
+    return { inspection, map: png, heat: map };
   };
 
   const { provider, passedOver } = vision;

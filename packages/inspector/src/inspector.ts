@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BundleManifest, Provider } from "@kenpin/schema";
+import type { AnomalyMap } from "./anomaly-map.ts";
 import type { Inspection } from "./inspection.ts";
 import type { Peer } from "./peer-process.ts";
 import { askProbing } from "./probe.ts";
@@ -34,6 +35,8 @@ export type Inspector = {
   precision: "fp32" | "fp16" | "int8";
   pid: number;
   inspect: (frame: Uint8Array, options?: { map?: boolean; timeoutMs?: number }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
+  /** The map itself, which `inspect` draws: logits of each cell being defective. */
+  heat: (frame: Uint8Array) => Promise<{ inspection: Inspection; heat: AnomalyMap }>;
   /**
    * Replaces what was taught before by these exemplars: good ones fill the memory bank, with bad ones beside them a small head is
    * fitted too. Those taught or loaded before are not looked at again. `onProgress` counts exemplars, and one for the bank.
@@ -71,6 +74,11 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
     inspect: async (frame, { map = false, timeoutMs: own = timeoutMs } = {}) => {
       const { result, body } = await worker.ask({ op: "inspect", map }, [frame], { timeoutMs: own });
       return { inspection: result as Inspection, map: body };
+    },
+    heat: async (frame) => {
+      const { result, body } = await worker.ask({ op: "heat" }, [frame], { timeoutMs });
+      const { inspection, grid } = result as { inspection: Inspection; grid: Omit<AnomalyMap, "values"> };
+      return { inspection, heat: { ...grid, values: new Float32Array(new Uint8Array(body).buffer) } };
     },
     ...teaching(worker, timeoutMs),
     ended: worker.ended,

@@ -14,6 +14,8 @@
  *   save-bank {}                                → body = what was taught, see bank-file.ts
  *   load-bank {} body = such a file             → {lessons, taught}
  *   inspect {map: boolean} body = image bytes   → Inspection, body = heat map PNG or empty
+ *   heat    {} body = image bytes               → {inspection, grid: {columns, rows, cellPx, width, height}}, body = the map's cells as
+ *                float32: logits of each being defective
  *   embed-text   {textModel, inputIds}                                → rows of text_embeds
  *   embed-images {visionModel, side} body = pixel_values as float32   → {dim}, body = image_embeds as float32
  *   run          {model, threads, inputs: [{name, type, dims}], outputs} body = the inputs' numbers, one after the other
@@ -79,6 +81,7 @@ export const Request = z.discriminatedUnion("op", [
   z.strictObject({ id, op: z.literal("save-bank") }),
   z.strictObject({ id, op: z.literal("load-bank") }),
   z.strictObject({ id, op: z.literal("inspect"), map: z.boolean() }),
+  z.strictObject({ id, op: z.literal("heat") }),
   z.strictObject({
     id,
     op: z.literal("embed-text"),

@@ -79,6 +79,11 @@ async function perform(request: Request, body: Uint8Array, onStep: (progress: Pr
       const { inspection: result, map } = await inspection.inspect(body, request.map);
       return { result, body: map };
     }
+    case "heat": {
+      const { inspection: result, heat } = await inspection.inspect(body, false);
+      const { values, ...grid } = heat;
+      return { result: { inspection: result, grid }, body: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+    }
   }
 }
 
