@@ -10,16 +10,23 @@ import { captionOf, drawSurface, surfaceStream } from "./samples/generate.ts";
 import { BASE_WORDS } from "./samples/words.ts";
 
 const SEED = 8;
+/** Others than those judged by. */
+const RANGED = { seed: 9, pictures: 32 };
 const CAPTIONS = 24;
 /** A caption needs a surface, not its pixels. */
 const CAPTION_SIDE = 32;
 
 export function judgingInputs(pictures: number) {
-  return { words: BASE_WORDS, texts: captions(), drawJudged: (preprocess: Preprocess) => drawJudged(preprocess, pictures) };
+  return {
+    words: BASE_WORDS,
+    texts: captions(),
+    drawJudged: (preprocess: Preprocess) => draw(preprocess, SEED, pictures),
+    drawRanged: (preprocess: Preprocess) => draw(preprocess, RANGED.seed, RANGED.pictures),
+  };
 }
 
-async function drawJudged(preprocess: Preprocess, count: number): Promise<Judged[]> {
-  const random = createRandom(SEED);
+async function draw(preprocess: Preprocess, seed: number, count: number): Promise<Judged[]> {
+  const random = createRandom(seed);
   const side = preprocess.tilePx;
   const judged: Judged[] = [];
   for (let i = 0; i < count; i++) {

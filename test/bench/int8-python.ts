@@ -3,7 +3,7 @@
  * cache. Out: how to run it, or why it cannot be had. The onnxruntime is the version that onnxruntime-node has.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -15,21 +15,25 @@ const ROOT = join(import.meta.dirname, "../..");
 
 export function findPython(say: (line: string) => void): Python | { missing: string } {
   const named = process.env["KENPIN_PYTHON"];
-  const python = named ?? join(CACHE, "bench-int8/bin/python");
-  if (!named && !existsSync(python)) {
-    say(`making a Python environment in ${join(CACHE, "bench-int8")}: ${PACKAGES.join(", ")} (several GB, minutes)`);
-    const why = makeEnvironment(python);
-    if (why !== null) return { missing: why };
+  const home = join(CACHE, "bench-int8");
+  const python = named ?? join(home, "bin/python");
+  // Written last: a folder that was left half made is made again.
+  const made = join(home, "made");
+  if (!named && !existsSync(made)) {
+    say(`making a Python environment in ${home}: ${PACKAGES.join(", ")} (several GB, minutes)`);
+    const why = makeEnvironment(home, python);
+    if (why !== null) return { missing: `${why}; or name a Python that has those packages in KENPIN_PYTHON` };
+    writeFileSync(made, "");
   }
   const { version } = JSON.parse(readFileSync(join(ROOT, "node_modules/onnxruntime-node/package.json"), "utf8")) as { version: string };
   const runtime = join(CACHE, `bench-onnxruntime-${version}`);
   if (!existsSync(runtime)) {
-    const failed = attempt(python, ["-m", "pip", "install", "--quiet", "--no-deps", "--target", runtime, `onnxruntime==${version}`]);
-    if (failed !== null) return { missing: `onnxruntime ${version} cannot be installed for ${python}: ${failed}` };
+    const failed = pip(python, ["--no-deps", "--target", runtime, `onnxruntime==${version}`]);
+    if (failed !== null) return { missing: failed };
   }
   const env = { ...process.env, PYTHONPATH: runtime };
   const failed = attempt(python, ["-c", "import torch, timm, open_clip, onnx, onnxruntime, safetensors"], env);
-  if (failed !== null) return { missing: `${python} lacks a package: ${failed}` };
+  if (failed !== null) return { missing: `${python} lacks a package (${failed}); it needs ${PACKAGES.join(", ")}` };
   return {
     run: (script, args) => {
       const ran = spawnSync(python, ["-W", "ignore", script, ...args], { encoding: "utf8", env, maxBuffer: 16 * 1024 * 1024 });
@@ -39,18 +43,27 @@ export function findPython(say: (line: string) => void): Python | { missing: str
   };
 }
 
-function makeEnvironment(python: string): string | null {
+function makeEnvironment(home: string, python: string): string | null {
+  rmSync(home, { recursive: true, force: true });
   mkdirSync(CACHE, { recursive: true });
-  const made = attempt("python3", ["-m", "venv", join(CACHE, "bench-int8")]);
-  if (made !== null) return `python3 makes no virtual environment: ${made}`;
-  return attempt(python, ["-m", "pip", "install", "--quiet", ...PACKAGES]);
+  const failed = attempt("python3", ["-m", "venv", home]);
+  if (failed !== null)
+    return `python3 makes no virtual environment (${failed}); install python3 with its venv module (${PACKAGES.join(", ")} go into it)`;
+  return pip(python, PACKAGES);
 }
 
-/** Null when it went well, else the last line of what it said. */
+function pip(python: string, packages: string[]): string | null {
+  const failed = attempt(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", ...packages]);
+  return failed && `pip cannot install ${packages.join(", ")} (${failed}); see that pip reaches its package index`;
+}
+
+/** Null when it went well, else the line that says why not: the last one, with pip the last error. */
 function attempt(program: string, args: string[], env = process.env): string | null {
   const ran = spawnSync(program, args, { encoding: "utf8", env });
   if (ran.error) return ran.error.message;
-  return ran.status === 0 ? null : lastLine(ran.stderr);
+  if (ran.status === 0) return null;
+  const errors = ran.stderr.split("\n").filter((line) => line.startsWith("ERROR"));
+  return errors.at(-1) ?? lastLine(ran.stderr.trim() === "" ? ran.stdout : ran.stderr);
 }
 
 function lastLine(text: string): string {

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { bytesSource, type ModelConfig, parseModelConfig } from "@kenpin/clip";
-import { openPrepared, productProbe, type Scheme, textModel, visionModel } from "@kenpin/onnx";
+import { openPrepared, type PlacePlan, productProbe, type QuantPlan, type Scheme, textModel, visionModel } from "@kenpin/onnx";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { textFeeds, textPlan, visionFeeds, visionPlan } from "./planned.ts";
 import { seededTensors } from "./seeded-weights.ts";
@@ -51,6 +51,29 @@ test("places that a plan does not name stay in float: with none named only posit
   const plan = { scheme: "int8-dynamic", weights: { type: "int8", bits: 8 }, places: new Map(), embeddings: false } as const;
   const out = await run(visionModel({ config, flavour: "ort", plan }).encode(seededTensors(config)), visionFeeds(config));
   assertNear(out["image_embeds"], image_embeds, config.embedDim, 0.9999, "no place rounded");
+});
+
+test("a static graph measures as it runs where one row alone is read, and where its plan says so", async () => {
+  const [{ config, image_embeds }] = golden.filter(({ config }) => config.name === "EVA02-B-16") as [(typeof golden)[0]];
+  const plan = await visionPlan(config, "int8-static");
+  const [first, ...others] = plan.places as Map<string, PlacePlan>;
+  const mixed = {
+    ...plan,
+    places: new Map([[(first as [string, PlacePlan])[0], { smooth: null, scale: 1, zero: 0, dynamic: true }], ...others]),
+  };
+  const graph = (used: QuantPlan, patchEmbeds: boolean) =>
+    visionModel({ config, flavour: "ort", plan: used, patchEmbeds }).encode(seededTensors(config));
+  const measured = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1").split("DynamicQuantizeLinear_").length - 1;
+  // The last row: q, what attention answers, both of its mlp, the head.
+  assert.deepEqual([measured(graph(plan, true)), measured(graph(plan, false)), measured(graph(mixed, true))], [0, 5, 1]);
+  // A scale of 1 would round all pixels away, were it used.
+  assertNear(
+    (await run(graph(mixed, false), visionFeeds(config)))["image_embeds"],
+    image_embeds,
+    config.embedDim,
+    0.998,
+    "one range measured",
+  );
 });
 
 test("an 8-bit graph written from a float graph's own weights is the one written from the checkpoint, byte for byte", async () => {

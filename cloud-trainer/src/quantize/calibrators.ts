@@ -1,15 +1,16 @@
 /**
- * Four rules for the range that an activation's 256 codes cover, from values seen in calibration. A wide range makes every
+ * Five rules for the range that an activation's 256 codes cover, from values seen in calibration. A wide range makes every
  * step coarse, a narrow one cuts the largest values off.
  *
  * - min-max: all that was seen
+ * - wide: that and 30 % more, for smoothed places: any one of many equally large channels may surpass what it showed
  * - percentile: all but the most extreme 0.01 % on either side
  * - entropy: the threshold whose clipped and requantized distribution loses least information (KL divergence, as TensorRT's
  *   8-bit inference has it: S. Migacz, GTC 2017)
  * - mse: the share of the range with the smallest mean square of the rounding and clipping error, each channel weighed by
  *   how strongly the products read it
  */
-export const CALIBRATORS = ["min-max", "percentile", "entropy", "mse"] as const;
+export const CALIBRATORS = ["min-max", "wide", "percentile", "entropy", "mse"] as const;
 export type Calibrator = (typeof CALIBRATORS)[number];
 
 export type Observed = {
@@ -23,6 +24,7 @@ export type Observed = {
 export type Range = { low: number; high: number };
 export type Step = { scale: number; zero: number };
 
+const HEADROOM = 1.3;
 const TAIL = 0.0001;
 const ENTROPY_BINS = 2048;
 const ENTROPY_LEVELS = 128;
@@ -33,6 +35,7 @@ const SHARES = Array.from({ length: 36 }, (_, i) => 1 - i * 0.025);
 const ERROR_SAMPLE = 40_000;
 
 export function rangeOf(observed: Observed, calibrator: Calibrator, signed: boolean): Range {
+  if (calibrator === "wide") return { low: observed.min * HEADROOM, high: observed.max * HEADROOM };
   if (calibrator === "percentile") return percentileRange(observed);
   if (calibrator === "entropy") return entropyRange(observed);
   if (calibrator === "mse") return smallestErrorRange(observed, signed);

@@ -1,6 +1,7 @@
 /**
- * Chooses how a tower is rounded by what comes out: smoothing first, then the calibrator, each by fidelity on pictures that
- * the ranges were not taken from; then, if that stays below the target, which places stay in float.
+ * Chooses how a tower is rounded by what comes out: smoothing first, then the calibrator, then how many ranges are measured
+ * as the graph runs, each by fidelity on pictures that the ranges were not taken from; then, if that stays below the target,
+ * which places stay in float.
  *
  * The search states its budget: at most `evaluations` graphs are written and run. It tries the places with the largest
  * local error one at a time, then keeps the best of them in float, most fidelity for its bytes first, until the target is
@@ -43,7 +44,10 @@ type Request = { scheme: Quantized; weights: WeightForm; budget: SearchBudget; w
 const ALPHAS = [0, 0.5, 0.75];
 const FIRST: Calibrator = "min-max";
 /** Which smoothing is best depends on whether large values are kept or cut: both are tried with each. */
-const WIDE_AND_NARROW: readonly Calibrator[] = [FIRST, "mse"];
+const WIDE_AND_NARROW: readonly Calibrator[] = [FIRST, "wide", "mse"];
+/** A range for one input is narrower than one for all; measuring it costs little time and not a byte. */
+const SOME_DYNAMIC = 0.25;
+const MORE_DYNAMIC = 0.5;
 /** Share of the float file. */
 const CHEAP = 0.005;
 const SHARED_LIMIT_BYTES = 32 * 1024 * 1024;
@@ -68,13 +72,9 @@ export async function choosePlan(job: TowerJob, request: Request): Promise<Chose
     request.onTried(one);
     return one;
   };
-  // Dynamic ranges are measured as the graph runs: there is nothing for a calibrator to choose.
-  const dynamic = request.scheme === "int8-dynamic";
-  for (const alpha of ALPHAS) for (const calibrator of dynamic ? [FIRST] : WIDE_AND_NARROW) await attempt({ calibrator, alpha });
-  const { alpha } = bestOf(tried);
-  if (!dynamic) for (const calibrator of CALIBRATORS) if (!WIDE_AND_NARROW.includes(calibrator)) await attempt({ calibrator, alpha });
-  const { calibrator } = bestOf(tried);
-  const choice = { calibrator, alpha };
+  await tryChoices(request.scheme, tried, attempt);
+  const { calibrator, alpha, dynamicShare } = bestOf(tried);
+  const choice = { calibrator, alpha, dynamicShare };
   const whole = make(choice, []);
   const localErrors = new Map([...whole.places].map(([name, plan]) => [name, localError(seen.get(name) as Seen, plan, request.scheme)]));
   if (bestOf(tried).fidelity < request.budget.target) {
@@ -96,12 +96,33 @@ export async function choosePlan(job: TowerJob, request: Request): Promise<Chose
   );
   return {
     plan: make(best, best.inFloat),
-    choice: { calibrator: best.calibrator, alpha: best.alpha },
+    choice: { calibrator: best.calibrator, alpha: best.alpha, dynamicShare: best.dynamicShare },
     inFloat: [...always, ...best.inFloat],
     fidelity: best.fidelity,
     tried,
     localErrors,
   };
+}
+
+/** Each step goes on from the best so far. */
+async function tryChoices(scheme: Quantized, tried: readonly Tried[], attempt: (choice: PlanChoice) => Promise<Tried>): Promise<void> {
+  const choiceOf = ({ calibrator, alpha, dynamicShare }: Tried) => ({ calibrator, alpha, dynamicShare });
+  // Dynamic ranges are measured as the graph runs: there is nothing for a calibrator to choose.
+  const calibrators = scheme === "int8-dynamic" ? [FIRST] : WIDE_AND_NARROW;
+  for (const alpha of ALPHAS) for (const calibrator of calibrators) await attempt({ calibrator, alpha, dynamicShare: 0 });
+  if (scheme === "int8-dynamic") return;
+  // The best smoothing of fixed ranges alone need not be the best with some that are measured.
+  if (scheme === "int8-static")
+    for (const alpha of ALPHAS)
+      await attempt({
+        ...choiceOf(bestOf(tried.filter((one) => one.alpha === alpha))),
+        // With smoothing all channels are equally large, and the ranges that stay fixed need room.
+        ...(alpha > 0 && { calibrator: "wide" as const }),
+        dynamicShare: SOME_DYNAMIC,
+      });
+  const best = choiceOf(bestOf(tried));
+  for (const calibrator of CALIBRATORS) if (!WIDE_AND_NARROW.includes(calibrator)) await attempt({ ...best, calibrator });
+  if (scheme === "int8-static") await attempt({ ...choiceOf(bestOf(tried)), dynamicShare: MORE_DYNAMIC });
 }
 
 /** What the last product loses, nothing behind it can even out; in a large model it is next to nothing of the file. */

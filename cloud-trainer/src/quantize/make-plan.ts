@@ -6,7 +6,12 @@ import type { PlaceName, PlacePlan, QuantPlan, Scheme, WeightForm } from "@kenpi
 import { type Calibrator, rangeOf, roundingError, stepOf } from "./calibrators.ts";
 import type { Seen } from "./observe.ts";
 
-export type PlanChoice = { calibrator: Calibrator; alpha: number };
+export type PlanChoice = {
+  calibrator: Calibrator;
+  alpha: number;
+  /** Of an int8-static graph's places, those with the largest rounding error, measured as it runs. */
+  dynamicShare: number;
+};
 export type PlanOptions = PlanChoice & {
   scheme: Scheme;
   weights: WeightForm;
@@ -18,13 +23,18 @@ export type PlanOptions = PlanChoice & {
 /** No channel is stretched or shrunk by more, so that one that never spoke in calibration can still be read. */
 const SMOOTH_LIMIT = 1e4;
 
-export function makePlan({ scheme, weights, places, seen, inFloat, ...choice }: PlanOptions): QuantPlan {
+export function makePlan({ scheme, weights, places, seen, inFloat, dynamicShare, ...choice }: PlanOptions): QuantPlan {
   const plans = new Map<string, PlacePlan>();
+  const errors: { plan: PlacePlan; error: number }[] = [];
   for (const { name, smoothable } of places) {
     const found = seen.get(name);
     if (inFloat.has(name) || !found) continue;
-    plans.set(name, placePlan(found, { ...choice, scheme, smoothable }));
+    const plan = placePlan(found, { ...choice, scheme, smoothable });
+    plans.set(name, plan);
+    if (dynamicShare > 0) errors.push({ plan, error: localError(found, plan, scheme) });
   }
+  errors.sort((a, b) => b.error - a.error);
+  for (const { plan } of errors.slice(0, Math.ceil(errors.length * dynamicShare))) plan.dynamic = true;
   return { scheme, weights, places: plans, embeddings: true };
 }
 
@@ -39,11 +49,13 @@ export function localError(seen: Seen, plan: PlacePlan, scheme: Scheme): number 
   const values = smoothed(seen.rows, plan.smooth, seen.max.length);
   const power = values.reduce((sum, value) => sum + value * value, 0) / values.length;
   const signed = scheme === "qdq";
-  const step = scheme === "int8-dynamic" ? stepOf(extremes(seen, plan.smooth), false) : plan;
+  const step = scheme === "int8-dynamic" || plan.dynamic ? stepOf(extremes(seen, plan.smooth), false) : plan;
   return roundingError(values, step, signed) / Math.max(power, 1e-12);
 }
 
-function placePlan(seen: Seen, { calibrator, alpha, scheme, smoothable }: PlanChoice & { scheme: Scheme; smoothable: boolean }): PlacePlan {
+type PlaceChoice = Omit<PlanChoice, "dynamicShare"> & { scheme: Scheme; smoothable: boolean };
+
+function placePlan(seen: Seen, { calibrator, alpha, scheme, smoothable }: PlaceChoice): PlacePlan {
   const smooth = smoothable && alpha > 0 ? smoothing(seen, alpha) : null;
   if (scheme === "int8-dynamic") return { smooth, scale: 1, zero: 0 };
   const values = smoothed(seen.rows, smooth, seen.max.length);

@@ -37,12 +37,13 @@ export type QuantizeOptions = {
   texts: readonly string[];
   /** Pictures with known defects, of the model's own size. */
   drawJudged: (preprocess: Preprocess) => Promise<Judged[]>;
+  /** Others, which ranges come from beside the calibration's: good parts alone do not show what a defect stirs. */
+  drawRanged: (preprocess: Preprocess) => Promise<Judged[]>;
   onProgress: (line: string) => void;
 };
 
 /** Files of the source that its users read beside the graphs. */
 const CARRIED = ["config.json", "tokenizer.json", "merges.txt", "card.json", "scoring.json"];
-/** Ranges come from some tiles, the choice between them from others. */
 const APART = 8;
 const ROWS_OF_A_TILE = 12;
 const JUDGED_LIMIT = 24;
@@ -71,8 +72,8 @@ async function quantizeInto(dir: string, source: Source, options: QuantizeOption
   const judged = await options.drawJudged(preprocess);
   const weights = scheme === "qdq" ? { type: "int8" as const, bits: 8 as const } : await weightForm(options.weights, workDir);
   for (const warning of calibration.warnings) onProgress(`warning: ${warning}`);
-  const tiles = calibration.tiles.length > 0 ? calibration.tiles : judged.map(({ pixels }) => pixels);
-  const vision = await quantizeVision({ dir, workDir, source, options, weights, tiles, judged });
+  const surfaces = (await options.drawRanged(preprocess)).map(({ pixels }) => pixels);
+  const vision = await quantizeVision({ dir, workDir, source, options, weights, tiles: calibration.tiles, surfaces, judged });
   const text = options.towers.includes("text") ? await quantizeText({ dir, workDir, source, options, weights }) : null;
   for (const name of CARRIED) await copyFile(join(source.dir, name), join(dir, name)).catch(ignoreMissing);
   const report: QuantizationReport = {
@@ -96,6 +97,7 @@ type VisionWork = {
   options: QuantizeOptions;
   weights: WeightForm;
   tiles: Float32Array[];
+  surfaces: Float32Array[];
   judged: Judged[];
 };
 
@@ -106,6 +108,7 @@ async function quantizeVision({
   options,
   weights,
   tiles,
+  surfaces,
   judged,
 }: VisionWork): Promise<QuantizationReport["vision"]> {
   const { config, graph, scoring } = source;
@@ -115,21 +118,23 @@ async function quantizeVision({
   const draw: TowerJob["draw"] = (more) =>
     visionModel({ config, ...graph, flavour, ...more, patchEmbeds: graph.patchEmbeds || more.taps !== undefined });
   const asInput = (pixels: Float32Array): Tensors => ({ pixel_values: { data: pixels, dims: [1, 3, size, size] } });
-  const [ranged, held] =
-    tiles.length >= APART ? [tiles.filter((_, i) => i % 2 === 0), tiles.filter((_, i) => i % 2 === 1)] : [tiles, tiles];
-  const judgedTiles = held.slice(0, JUDGED_LIMIT);
+  const [own, drawn] = [halvesOf(tiles.length > 0 ? tiles : surfaces), halvesOf(surfaces)];
   const plain = { tower: "vision" as const, source };
   const pictures = judged.map(({ pixels }) => pixels);
   const before = await withTower(plain, workDir, visionModel({ config, ...graph, flavour: "ort" }), async (model) => ({
-    held: await answersOf(model, judgedTiles, size),
+    held: await answersOf(model, own.held, size),
+    drawn: await answersOf(model, drawn.held, size),
     judged: await answersOf(model, pictures, size),
   }));
   const job: TowerJob = {
     ...plain,
     places: visionPlaces(config),
     draw,
-    inputs: ranged.map(asInput),
-    judge: async (model) => fidelityOf(cosinesOf(before.held, await answersOf(model, judgedTiles, size))),
+    inputs: inTurns(own.ranged, drawn.ranged).map(asInput),
+    judge: async (model) => {
+      const held = cosinesOf(before.held, await answersOf(model, own.held, size));
+      return Math.min(fidelityOf(held), fidelityOf(cosinesOf(before.drawn, await answersOf(model, drawn.held, size))));
+    },
     everyToken: Math.max(1, Math.ceil(((size / patch) ** 2 + 1) / ROWS_OF_A_TILE)),
   };
   const { tower, chosen } = await finish(job, {
@@ -138,10 +143,10 @@ async function quantizeVision({
     options,
     weights,
     float: visionModel({ config, ...graph, flavour: "ort" }),
-    probe: asInput(tiles[0] as Float32Array),
+    probe: asInput(own.held[0] as Float32Array),
   });
   const after = await withFinal(dir, "vision", async (model) => ({
-    held: await answersOf(model, judgedTiles, size),
+    held: await answersOf(model, own.held, size),
     judged: await answersOf(model, pictures, size),
   }));
   const prompts = await embedWords(options, source, workDir);
@@ -160,9 +165,20 @@ async function quantizeVision({
       workDir,
       plan: chosen?.plan ?? halfPlan(job.places),
       localErrors: chosen?.localErrors ?? null,
-      inputs: held.slice(0, 2).map(asInput),
+      inputs: own.held.slice(0, 2).map(asInput),
     }),
   };
+}
+
+/** Ranges come from one half, the choice between them from the other; of a handful both from all. */
+function halvesOf(tiles: Float32Array[]): { ranged: Float32Array[]; held: Float32Array[] } {
+  const half = (odd: number) => (tiles.length < APART ? tiles : tiles.filter((_, i) => i % 2 === odd));
+  return { ranged: half(0), held: half(1).slice(0, JUDGED_LIMIT) };
+}
+
+/** So that both are among the rows that are kept. */
+function inTurns<T>(a: readonly T[], b: readonly T[]): T[] {
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => [...a.slice(i, i + 1), ...b.slice(i, i + 1)]).flat();
 }
 
 async function quantizeText({
@@ -171,7 +187,7 @@ async function quantizeText({
   source,
   options,
   weights,
-}: Omit<VisionWork, "tiles" | "judged">): Promise<NonNullable<QuantizationReport["text"]>> {
+}: Omit<VisionWork, "tiles" | "surfaces" | "judged">): Promise<NonNullable<QuantizationReport["text"]>> {
   const { config } = source;
   const flavour = flavourOf(options.scheme);
   const ids = options.texts.map((text) => asIds(config, [text]));
@@ -202,7 +218,7 @@ async function finish(
   const { scheme, budget, onProgress } = options;
   const say = (tried: ChosenPlan["tried"][number]) =>
     onProgress(
-      `${job.tower}: ${tried.calibrator}, smoothing ${tried.alpha}, ${tried.inFloat.length} places in float: fidelity ${tried.fidelity.toFixed(5)}`,
+      `${job.tower}: ${tried.calibrator}, smoothing ${tried.alpha}${tried.dynamicShare > 0 ? `, ${tried.dynamicShare} of the ranges measured` : ""}, ${tried.inFloat.length} places in float: fidelity ${tried.fidelity.toFixed(5)}`,
     );
   const chosen = scheme === "fp16" ? null : await choosePlan(job, { scheme, weights, budget, workDir, onTried: say });
   const plan = chosen?.plan ?? halfPlan(job.places);

@@ -37,7 +37,7 @@ export function feed(builder: Builder, place: Place, x: Value, norm: Norm | null
   const beta = moved ? builder.take(`${norm.name}.bias`) : null;
   if (!found || !plan) return { place: place.name, value, plan: null, beta: null, codes: null };
   if (plan.scheme === "fp16") return { place: place.name, value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
-  return { place: place.name, value, plan: found, beta, codes: codesOf(builder, value, found, plan.scheme) };
+  return { place: place.name, value, plan: found, beta, codes: codesOf(builder, value, found, isDynamic(plan, place, found)) };
 }
 
 /** Products of one place; in float one product and a split, so that nothing is read twice. */
@@ -113,13 +113,18 @@ function tapWeights({ graph }: Builder, { place }: Fed, { kernel, bias }: Produc
   graph.output(`weight:${place}`, graph.reduce("ReduceMax", graph.op("Abs", [weights]), 1, 0), [kernel.length / bias.length]);
 }
 
-function codesOf({ graph }: Builder, value: Value, { scale, zero }: PlacePlan, scheme: QuantPlan["scheme"]): Codes {
-  if (scheme === "int8-dynamic") {
+/** One row alone has a far narrower range than all rows of all inputs, and measuring it takes no time. */
+function isDynamic({ scheme }: QuantPlan, { tokens }: Place, { dynamic = false }: PlacePlan): boolean {
+  return scheme === "int8-dynamic" || (scheme === "int8-static" && (tokens === 1 || dynamic));
+}
+
+function codesOf({ graph, plan }: Builder, value: Value, { scale, zero }: PlacePlan, dynamic: boolean): Codes {
+  if (dynamic) {
     const [codes, measured, middle] = graph.ops("DynamicQuantizeLinear", [value], 3) as [Value, Value, Value];
     return { value: codes, scale: measured, zero: middle };
   }
   const step = graph.floats([scale], []);
-  const middle = graph.zeroPoint(scheme === "qdq" ? "int8" : "uint8", zero);
+  const middle = graph.zeroPoint(plan?.scheme === "qdq" ? "int8" : "uint8", zero);
   return { value: graph.op("QuantizeLinear", [value, step, middle]), scale: step, zero: middle };
 }
 

@@ -20,6 +20,8 @@ export type PlacePlan = {
   /** value = scale · (code − zero). */
   scale: number;
   zero: number;
+  /** In an int8-static graph: measured as it runs all the same, where one range for all inputs costs too much. */
+  dynamic?: boolean;
 };
 
 export type QuantPlan = {

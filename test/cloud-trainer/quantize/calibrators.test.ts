@@ -11,6 +11,12 @@ test("min-max takes all that was seen, also what is not among the kept values", 
   assert.deepEqual(rangeOf({ min: -3, max: 9, values: Float32Array.of(0, 1) }, "min-max", false), { low: -3, high: 9 });
 });
 
+test("the wide range has 30 % of room on either side", () => {
+  const { low, high } = rangeOf({ min: -3, max: 10, values: Float32Array.of(0, 1) }, "wide", false);
+  near(low, -3.9);
+  near(high, 13);
+});
+
 test("the percentile leaves one value in ten thousand out on either side", () => {
   // 0 … 19,999: two values on each side are beyond it.
   const values = Float32Array.from({ length: 20_000 }, (_, i) => i);
