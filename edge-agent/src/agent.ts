@@ -23,6 +23,7 @@ import { SamplePicker } from "./samples/picker.ts";
 import { Sampler } from "./samples/sampler.ts";
 import { Uploader } from "./samples/uploader.ts";
 import type { Setup } from "./setup.ts";
+import { BankStore } from "./update/bank-store.ts";
 import { BundleStore } from "./update/bundle-store.ts";
 import { type FirstSetup, firstSetup } from "./update/first-setup.ts";
 import { ReferenceStore } from "./update/reference-store.ts";
@@ -58,9 +59,10 @@ async function assemble(base: Base): Promise<void> {
   const { config, db, log } = base;
   const references = new ReferenceStore(db, config.dataDir);
   const store = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references });
-  await Promise.all([references.sweep(), store.sweep()]);
+  const banks = new BankStore(config.dataDir);
+  await Promise.all([references.sweep(), store.sweep(), banks.sweep([store.current, store.fallback])]);
   let updater: Updater<Candidate> | null = null;
-  const { supervisor, broken } = await startInspecting(base, store, (setup) => updater?.onCrash(setup));
+  const { supervisor, broken } = await startInspecting(base, { store, banks }, (setup) => updater?.onCrash(setup));
   const outbox = new Outbox(db, log.child({ stage: "record" }));
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
@@ -77,14 +79,14 @@ async function assemble(base: Base): Promise<void> {
 /** The inspector on the bundle that ran last, or on the first one; a first one that does not prove itself is an error. */
 async function startInspecting(
   base: Base,
-  store: BundleStore,
+  { store, banks }: { store: BundleStore; banks: BankStore },
   onCrash: (setup: Setup) => void,
 ): Promise<Pick<FirstSetup, "broken"> & { supervisor: Supervisor }> {
   const { config, closers } = base;
   const log = base.log.child({ stage: "inspect" });
   const { setup, isFirst, broken } = await firstSetup(store, config.bundle);
   if (broken) log.error({ bundle: broken.digest, to: setup.bundle, why: broken.reason }, "bundle-rolled-back");
-  const supervisor = new Supervisor(setup, { threads: config.threads, log, onCrash });
+  const supervisor = new Supervisor(setup, { threads: config.threads, banks, log, onCrash });
   closers.push(() => supervisor.close());
   try {
     const candidate = await supervisor.prepare(setup);

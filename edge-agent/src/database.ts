@@ -76,6 +76,9 @@ const MIGRATIONS = [
   UPDATE evidence_uses SET camera = o.camera, policy = json_extract(o.payload, '$.evidence')
     FROM outbox o WHERE o.boot_id = evidence_uses.boot_id AND o.seq = evidence_uses.seq;
   `,
+  `
+  ALTER TABLE reference_frames ADD COLUMN label TEXT NOT NULL DEFAULT 'good' CHECK (label IN ('good', 'bad'));
+  `,
 ];
 
 export function databaseFile(dataDir: string): string {

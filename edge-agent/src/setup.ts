@@ -1,5 +1,8 @@
-/** What decides: one installed bundle and the reference frames its memory bank is taught from. Replaced whole, never changed. */
+/** What decides: one installed bundle and the labelled frames it is taught from. Replaced whole, never changed. */
 import type { BundleManifest, Thresholds } from "@kenpin/schema";
+
+/** A frame on this device and what somebody said of it. */
+export type Reference = { sha256: string; file: string; label: "good" | "bad" };
 
 export type Setup = {
   /** The bundle's digest, and the folder it was unpacked into. */
@@ -9,5 +12,5 @@ export type Setup = {
   thresholds: Thresholds;
   /** sha256 over words, thresholds and reference digests: with the bundle it says exactly what decided. */
   settings: string;
-  references: readonly { sha256: string; file: string }[];
+  references: readonly Reference[];
 };

@@ -20,6 +20,8 @@ export type Seen = { setup: Setup; provider: string } & (
 export type SupervisorOptions = {
   threads: number | undefined;
   log: Logger;
+  /** Where what was taught to a bundle is kept over a restart. */
+  banks: { read: (bundle: string) => Promise<Uint8Array | null>; write: (bundle: string, bank: Uint8Array) => Promise<void> };
   /** Told of every crash and of every restart that failed. */
   onCrash: (setup: Setup) => void;
 };
@@ -32,6 +34,9 @@ const SETTLED_MS = 60_000;
 const TIMER_LIMIT_MS = 2 ** 31 - 1;
 /** Said of a frame that no worker looked at. */
 const NO_PROVIDER = "none";
+
+/** How often a long teaching says how far it is. */
+const PROGRESS_MS = 2000;
 
 type Running = Candidate & { inHand: Set<Promise<Seen>>; startedAt: number };
 
@@ -85,9 +90,7 @@ export class Supervisor {
     try {
       const proof = await proveGolden(worker, setup.folder, setup.manifest);
       if (!proof.ok) throw new KenpinError("golden-mismatch", `the bundle was refused: ${proof.reason}`);
-      const frames = await Promise.all(setup.references.map(({ file }) => readFile(file)));
-      const { references } = await worker.teach(frames.map((frame) => ({ frame, label: "good" })));
-      return { setup, worker, references };
+      return { setup, worker, references: await this.#teach(worker, setup) };
     } catch (error) {
       await worker.close();
       throw error;
@@ -136,6 +139,25 @@ export class Supervisor {
     await Promise.all([running?.worker.close(), ...this.#retiring]);
   }
 
+  /** From the bank that was kept, as far as it goes; what is taught anew is kept in turn. Answers how many good frames it holds. */
+  async #teach(worker: Inspector, { bundle, references }: Setup): Promise<number> {
+    const { banks, log } = this.#options;
+    if (references.length === 0) return 0;
+    const kept = await banks.read(bundle);
+    if (kept) {
+      const refused = (error: unknown) => log.warn({ bundle, why: errorLine(error) }, "memory-bank-refused");
+      await worker.loadBank(kept).catch(refused);
+    }
+    const exemplars = await Promise.all(references.map(async ({ file, label }) => ({ frame: await readFile(file), label })));
+    const taught = await worker.teach(exemplars, { onProgress: progressLog(log) });
+    log.info({ bundle, references: taught.references, bad: taught.bad, isNew: taught.isNew }, "inspector-taught");
+    if (taught.isNew && taught.references > 0) {
+      const bank = await worker.saveBank();
+      await banks.write(bundle, bank).catch((error: unknown) => log.warn({ why: errorLine(error) }, "memory-bank-not-kept"));
+    }
+    return taught.references;
+  }
+
   #onEnded(running: Running): void {
     if (this.#running !== running || this.#closed.signal.aborted) return;
     this.#options.log.error({ pid: running.worker.pid, bundle: running.setup.bundle }, "inspector-crashed");
@@ -151,6 +173,16 @@ export class Supervisor {
     this.#retiring.add(gone);
     void gone.finally(() => this.#retiring.delete(gone));
   }
+}
+
+/** A teaching of hundreds of frames takes minutes, in which somebody may wait. */
+function progressLog(log: Logger): (done: number, of: number) => void {
+  let saidAt = performance.now();
+  return (done, of) => {
+    if (performance.now() - saidAt < PROGRESS_MS) return;
+    saidAt = performance.now();
+    log.info({ done, of }, "teaching");
+  };
 }
 
 function look(running: Running, bytes: Uint8Array, map: boolean): Promise<Seen> {

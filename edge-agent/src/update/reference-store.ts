@@ -1,16 +1,19 @@
 /**
- * The good frames a memory bank is taught from: bytes under dataDir/references/<sha256>, sets in the database.
- * A teaching collects a new set, frame by frame in the verdicts' own transactions, so a restart goes on where it stopped; the
- * set replaces the active one only when an inspector has been taught with it. These bytes never leave the device.
+ * The labelled frames an inspector is taught from: bytes under dataDir/references/<sha256>, sets in the database.
+ * A teaching collects a new set of good frames, frame by frame in the verdicts' own transactions, so a restart goes on where it
+ * stopped; or frames are added to the active set and taken from it. A set replaces the active one only when an inspector has been
+ * taught with it. These bytes never leave the device.
  */
 import { randomUUID } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Database, readFact, writeFact } from "../database.ts";
 import { writeDurably } from "../durable-file.ts";
+import type { Reference } from "../setup.ts";
 
-export type Reference = { sha256: string; file: string };
-type Teaching = { set: string; camera: string; count: number };
+type LabelledFrame = Pick<Reference, "sha256" | "label">;
+/** `camera` is null where the set was put together by hand: no frame is waited for. */
+type Teaching = { set: string; camera: string | null; count: number };
 
 const TEACHING = "references.teaching";
 const ACTIVE = "references.active";
@@ -34,6 +37,17 @@ export class ReferenceStore {
     writeFact(this.#db, TEACHING, teaching);
   }
 
+  /** The active set with some frames more, kept before, and some fewer; a teaching under way is given up for it. */
+  change({ add = [], remove = [] }: { add?: readonly LabelledFrame[]; remove?: readonly string[] }): void {
+    const gone = new Set([...remove, ...add.map(({ sha256 }) => sha256)]);
+    const frames = [...this.active().filter(({ sha256 }) => !gone.has(sha256)), ...add];
+    const teaching: Teaching = { set: randomUUID(), camera: null, count: frames.length };
+    this.#db.transaction(() => {
+      for (const [position, frame] of frames.entries()) this.#insert(teaching.set, position, frame);
+      writeFact(this.#db, TEACHING, teaching);
+    })();
+  }
+
   wants(camera: string): boolean {
     return this.#teaching()?.camera === camera && this.complete() === null;
   }
@@ -48,7 +62,7 @@ export class ReferenceStore {
     if (teaching?.camera !== camera) return;
     const position = this.#frames(teaching.set).length;
     if (position >= teaching.count) return;
-    this.#db.prepare("INSERT INTO reference_frames (set_id, position, sha256) VALUES (?, ?, ?)").run(teaching.set, position, sha256);
+    this.#insert(teaching.set, position, { sha256, label: "good" });
   }
 
   /** The set that is complete and waits to be taught, or null. */
@@ -81,6 +95,12 @@ export class ReferenceStore {
     }
   }
 
+  #insert(set: string, position: number, { sha256, label }: LabelledFrame): void {
+    this.#db
+      .prepare("INSERT INTO reference_frames (set_id, position, sha256, label) VALUES (?, ?, ?, ?)")
+      .run(set, position, sha256, label);
+  }
+
   #end(set: string): void {
     if (this.#teaching()?.set === set) writeFact(this.#db, TEACHING, null);
   }
@@ -91,8 +111,8 @@ export class ReferenceStore {
 
   #frames(set: string): Reference[] {
     return this.#db
-      .prepare<[string], { sha256: string }>("SELECT sha256 FROM reference_frames WHERE set_id = ? ORDER BY position")
+      .prepare<[string], LabelledFrame>("SELECT sha256, label FROM reference_frames WHERE set_id = ? ORDER BY position")
       .all(set)
-      .map(({ sha256 }) => ({ sha256, file: join(this.#folder, sha256) }));
+      .map((frame) => ({ ...frame, file: join(this.#folder, frame.sha256) }));
   }
 }

@@ -39,9 +39,13 @@ export type Inspector = {
   heat: (frame: Uint8Array) => Promise<{ inspection: Inspection; heat: AnomalyMap }>;
   /**
    * Replaces what was taught before by these exemplars: good ones fill the memory bank, with bad ones beside them a small head is
-   * fitted too. Those taught or loaded before are not looked at again. `onProgress` counts exemplars, and one for the bank.
+   * fitted too. Those taught or loaded before are not looked at again, and the very same ones teach nothing new.
+   * `onProgress` counts exemplars, and one for the bank.
    */
-  teach: (exemplars: readonly Exemplar[], options?: { onProgress?: (done: number, of: number) => void }) => Promise<Taught>;
+  teach: (
+    exemplars: readonly Exemplar[],
+    options?: { onProgress?: (done: number, of: number) => void },
+  ) => Promise<Taught & { isNew: boolean }>;
   /** What was taught, as bytes for the same bundle on the same device. */
   saveBank: () => Promise<Uint8Array>;
   /** Takes such bytes in place of what was taught; fails with `bank-foreign` or `bank-broken` and changes nothing. */
@@ -88,19 +92,25 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
 
 function teaching({ ask }: Pick<Peer, "ask">, timeoutMs: number): Pick<Inspector, "teach" | "saveBank" | "loadBank"> {
   let known = new Set<string>();
+  let last: { lessons: string; taught: Taught } | null = null;
+  const remember = (lessons: readonly Lesson[], taught: Taught) => {
+    known = new Set(lessons.map(({ digest }) => digest));
+    last = { lessons: JSON.stringify(lessons), taught };
+  };
   let turn: Promise<unknown> = Promise.resolve(); // a teaching forgets what another one is still showing
   const teachNow = async (exemplars: readonly Exemplar[], onProgress: (done: number, of: number) => void) => {
-    const lessons: Lesson[] = [];
-    for (const { frame, label } of exemplars) {
-      const digest = createHash("sha256").update(frame).digest("hex");
+    const lessons = exemplars.map(({ frame, label }): Lesson => ({ digest: createHash("sha256").update(frame).digest("hex"), label }));
+    if (last?.lessons === JSON.stringify(lessons)) return { ...last.taught, isNew: false };
+    for (const [i, { frame }] of exemplars.entries()) {
+      const { digest } = lessons[i] as Lesson;
       if (!known.has(digest)) await ask({ op: "show" }, [frame], { timeoutMs });
       known.add(digest);
-      onProgress(lessons.push({ digest, label }), exemplars.length + 1);
+      onProgress(i + 1, exemplars.length + 1);
     }
-    const { result } = await ask({ op: "teach", lessons }, [], { timeoutMs: TEACH_TIMEOUT_MS });
-    known = new Set(lessons.map(({ digest }) => digest));
+    const taught = (await ask({ op: "teach", lessons }, [], { timeoutMs: TEACH_TIMEOUT_MS })).result as Taught;
+    remember(lessons, taught);
     onProgress(exemplars.length + 1, exemplars.length + 1);
-    return result as Taught;
+    return { ...taught, isNew: true };
   };
   return {
     teach: (exemplars, { onProgress = () => {} } = {}) => {
@@ -111,7 +121,7 @@ function teaching({ ask }: Pick<Peer, "ask">, timeoutMs: number): Pick<Inspector
     saveBank: async () => (await ask({ op: "save-bank" }, [], { timeoutMs })).body,
     loadBank: async (file) => {
       const result = (await ask({ op: "load-bank" }, [file], { timeoutMs })).result as { lessons: Lesson[]; taught: Taught };
-      known = new Set(result.lessons.map(({ digest }) => digest));
+      remember(result.lessons, result.taught);
       return result;
     },
   };
