@@ -1,25 +1,29 @@
 /**
- * The plain baseline: thirty-odd hand-made numbers a picture and logistic regression. It is printed beside every claim and
- * enters nothing else.
+ * What the plain baseline sees: some fifty hand-made numbers a picture. It is printed beside every claim and enters nothing else.
  *
- *   spectrum   log power of the windowed brightness in rings (how fine) and in sectors (which way), of the centre square
- *   roughness  the largest mean absolute Laplacian over small windows, relative to the picture's own mean
- *   tone       mean and deviation of each colour
+ *   spectrum   log power of the windowed brightness in rings, each some half finer than the one before, and in sectors (which way)
+ *   roughness  mean absolute Laplacian over small windows, the largest, the smallest and their deviation, relative to the
+ *              picture's own mean
+ *   colour     see colour-features.ts
  *
  * In: an RGB picture. Out: a row of numbers, the same meaning for any size of at least 32 pixels.
  */
 import type { RgbImage } from "@kenpin/clip";
+import { deviation } from "@kenpin/stats";
+import { colourFeatures } from "./colour-features.ts";
 import { fourierPower } from "./fourier.ts";
 
 const RINGS = 10;
 const SECTORS = 12;
 /** Sides in pixels of the windows that a local change of texture fills. */
 const WINDOWS = [8, 12, 16, 20];
-const LARGEST_SQUARE = 256;
+/** Those whose smallest and spread are told too. */
+const SPREAD_WINDOWS = [8, 20];
+const LARGEST_SQUARE = 512;
 
 export function plainFeatures(image: RgbImage): number[] {
   const grey = greyOf(image);
-  return [...spectrum(grey), ...roughness(grey), ...tones(image)];
+  return [...spectrum(grey), ...roughness(grey), ...colourFeatures(image)];
 }
 
 type Grey = { width: number; height: number; values: Float64Array };
@@ -34,10 +38,13 @@ function greyOf({ width, height, data }: RgbImage): Grey {
 
 /** Log of the power's share in each ring of frequency, and in each sector of direction. */
 function spectrum(grey: Grey): number[] {
-  const side = Math.min(LARGEST_SQUARE, 2 ** Math.floor(Math.log2(Math.min(grey.width, grey.height))));
-  const power = fourierPower(windowed(grey, side), side);
+  const square = Math.min(LARGEST_SQUARE, grey.width, grey.height);
+  const side = 2 ** Math.ceil(Math.log2(square));
+  const power = fourierPower(padded(windowed(grey, square), square, side), side);
   const rings = new Array<number>(RINGS).fill(0);
   const sectors = new Array<number>(SECTORS).fill(0);
+  // From one wave over the square to the finest there is, in even steps of the logarithm.
+  const coarsest = Math.log(2 / square);
   let total = 0;
   for (let v = 0; v < side; v++) {
     for (let u = 0; u < side; u++) {
@@ -45,7 +52,7 @@ function spectrum(grey: Grey): number[] {
       const radius = Math.hypot(x, y) / (side / 2);
       if (radius === 0 || radius >= 1) continue;
       const share = power[v * side + u] as number;
-      const ring = Math.floor(radius * RINGS);
+      const ring = Math.max(0, Math.floor((1 - Math.log(radius) / coarsest) * RINGS));
       const sector = Math.floor((((Math.atan2(y, x) + Math.PI) / Math.PI) % 1) * SECTORS);
       rings[ring] = (rings[ring] as number) + share;
       sectors[sector] = (sectors[sector] as number) + share;
@@ -53,6 +60,13 @@ function spectrum(grey: Grey): number[] {
     }
   }
   return [...rings, ...sectors].map((value) => Math.log(value / Math.max(total, 1e-12) + 1e-9));
+}
+
+/** Zeros beside the square bring it to a side that the transform takes; its spectrum is the same, only more finely drawn. */
+function padded(values: Float64Array, square: number, side: number): Float64Array {
+  const out = new Float64Array(side * side);
+  for (let y = 0; y < square; y++) out.set(values.subarray(y * square, (y + 1) * square), y * side);
+  return out;
 }
 
 /** The centre square without its mean, under a Hann window, so that its edges are no edge. */
@@ -86,23 +100,12 @@ function roughness({ width, height, values }: Grey): number[] {
       (sums[y * (width + 1) + x] as number)) /
     (w * h);
   const mean = Math.max(box(1, 1, width - 2, height - 2), 1e-6);
-  const largest = (side: number) => {
-    let most = 0;
-    for (let y = 1; y + side < height; y += 2) for (let x = 1; x + side < width; x += 2) most = Math.max(most, box(x, y, side, side));
-    return most / mean;
+  const windows = (side: number) => {
+    const seen: number[] = [];
+    for (let y = 1; y + side < height; y += 2) for (let x = 1; x + side < width; x += 2) seen.push(box(x, y, side, side) / mean);
+    return seen;
   };
-  return [...WINDOWS.map(largest), Math.log(mean)];
-}
-
-function tones({ data }: RgbImage): number[] {
-  const count = data.length / 3;
-  return [0, 1, 2].flatMap((channel) => {
-    let [sum, squares] = [0, 0];
-    for (let i = channel; i < data.length; i += 3) {
-      sum += data[i] as number;
-      squares += (data[i] as number) ** 2;
-    }
-    const mean = sum / count;
-    return [mean / 255, Math.sqrt(Math.max(0, squares / count - mean * mean)) / 255];
-  });
+  const most = WINDOWS.map((side) => windows(side).reduce((a, b) => Math.max(a, b), 0));
+  const spread = SPREAD_WINDOWS.map(windows).flatMap((seen) => [seen.reduce((a, b) => Math.min(a, b)), deviation(seen)]);
+  return [...most, Math.log(mean), ...spread];
 }

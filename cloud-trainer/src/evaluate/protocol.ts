@@ -1,0 +1,60 @@
+/**
+ * Deals pictures to exemplars, calibration and test, as the published few-shot protocol does: half of each part good and half
+ * defective, the defective ones spread evenly over their kinds, nothing on two sides, each seed another draw.
+ * In: pictures with label and kind, how many are wanted, a seed. Out: the three parts. Where the set is too small, exemplars
+ * get theirs first, then calibration, and the test takes what is left, still balanced.
+ */
+import { KenpinError } from "@kenpin/schema";
+import { createRandom, type Random } from "@kenpin/stats";
+
+export type Labelled = { label: "good" | "bad"; kind: string };
+/** Pictures of both labels together; `test` null takes all that is left. */
+export type Wanted = { exemplars: number; calibration: number; test: number | null };
+export type Dealt<P> = { exemplars: P[]; calibration: P[]; test: P[] };
+
+export function dealFewShot<P extends Labelled>(pictures: readonly P[], wanted: Wanted, seed: number): Dealt<P> {
+  const random = createRandom(seed);
+  const good = random.shuffle(pictures.filter(({ label }) => label === "good"));
+  const bad = evenly(
+    pictures.filter(({ label }) => label === "bad"),
+    random,
+  );
+  const counts = countsFor({ good: good.length, bad: bad.length }, wanted);
+  const parts = (["exemplars", "calibration", "test"] as const).map((part) => {
+    const half = counts[part];
+    return [part, [...good.splice(0, half), ...bad.splice(0, half)]] as const;
+  });
+  return Object.fromEntries(parts) as Dealt<P>;
+}
+
+/** Of each label, for each part. */
+function countsFor(have: { good: number; bad: number }, { exemplars, calibration, test }: Wanted): Record<keyof Wanted, number> {
+  const least = Math.min(have.good, have.bad);
+  const half = (count: number) => Math.floor(count / 2);
+  const taught = half(exemplars);
+  const calibrated = Math.min(half(calibration), Math.max(0, least - taught - 1));
+  const left = least - taught - calibrated;
+  if (taught < 1 || left < 1) {
+    throw new KenpinError(
+      "set-too-small",
+      `${exemplars} exemplars need ${Math.max(1, taught)} pictures of each label and at least one more to test on; the set has ${have.good} good and ` +
+        `${have.bad} defective: ask for fewer, or add pictures`,
+    );
+  }
+  return { exemplars: taught, calibration: calibrated, test: test === null ? left : Math.min(half(test), left) };
+}
+
+/** Shuffled so that any part from the front holds as many of each kind as there are. */
+function evenly<P extends Labelled>(pictures: readonly P[], random: Random): P[] {
+  const kinds = [...new Set(pictures.map(({ kind }) => kind))].sort();
+  const queues = kinds.map((kind) => random.shuffle(pictures.filter((picture) => picture.kind === kind)));
+  const out: P[] = [];
+  // Which kind comes first in a round is chance, or a part that ends within a round would always favour the same.
+  while (queues.some((queue) => queue.length > 0)) {
+    for (const queue of random.shuffle(queues)) {
+      const next = queue.pop();
+      if (next) out.push(next);
+    }
+  }
+  return out;
+}
