@@ -16,7 +16,7 @@ const REGION_LIMIT = 5;
 /** A cell on a tile's very edge still counts where no other tile knows it. */
 const LEAST_TRUST = 1e-3;
 
-export function stitch(values: Float32Array, { places, width, height }: Tiles, tilePx: number): AnomalyMap {
+export function stitch(values: Float32Array, { places, width, height }: Omit<Tiles, "pixelValues">, tilePx: number): AnomalyMap {
   const grid = Math.sqrt(values.length / places.length);
   const cell = tilePx / grid;
   const [columns, rows] = [Math.ceil(width / cell), Math.ceil(height / cell)];

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { decodeWithin, type ImageSize, type RgbImage, type Tiles, tiledSize, tileFrame } from "@kenpin/clip";
+import { decodeWithin, type ImageSize, type Tiles, tiledSize, tileFrame } from "@kenpin/clip";
 import { BundleManifest, KenpinError, parseAtDoor, PromptSet, type Region } from "@kenpin/schema";
 import { type AnomalyMap, regionsOf, stitch } from "./anomaly-map.ts";
 import { decodeBank, encodeBank } from "./bank-file.ts";
@@ -16,6 +16,7 @@ import { keepTokens } from "./memory-bank.ts";
 import { closestPrompt, fuse, meanOfTop, patchHeat, promptDirections, rawText, sigmoid, summaryOf, wordLogits } from "./score.ts";
 import type { Opening, Progress } from "./protocol.ts";
 import { openModel, type Runtime } from "./runtime.ts";
+import { keepSights } from "./sight-store.ts";
 import { EXEMPLAR_LIMIT, type Knowledge, type Lesson, type Shown, type Taught, teachFrom, UNTAUGHT } from "./teaching.ts";
 import { runTiles, towerShapes } from "./tile-batches.ts";
 import { windowMeans } from "./token-window.ts";
@@ -35,10 +36,10 @@ export type Inspection = {
 };
 
 type Seen = {
-  image: RgbImage;
   /** The frame's own, where the image was shrunk to be tiled. */
   size: ImageSize;
-  tiles: Tiles;
+  tiles: Omit<Tiles, "pixelValues">;
+  stats: FrameStats;
   patchLogits: Float32Array;
   patchEmbeds: Float32Array;
   imageEmbeds: Float32Array;
@@ -59,10 +60,12 @@ export type InspectionOptions = {
   opening: Opening;
   /** Tiles at once; all of a frame's where left out. */
   batch?: number | undefined;
+  /** An empty folder of the caller's in which what the tower saw of each frame is kept, for a frame that comes again. */
+  sightsDir?: string | undefined;
   onStep?: (progress: Progress) => void;
 };
 
-export async function openInspection(bundleDir: string, { runtime, opening, batch, onStep }: InspectionOptions) {
+export async function openInspection(bundleDir: string, { runtime, opening, batch, sightsDir, onStep }: InspectionOptions) {
   const files = { manifest: await readFile(join(bundleDir, "manifest.json")), prompts: await readFile(join(bundleDir, "prompts.json")) };
   const manifest = parseAtDoor(Manifest, JSON.parse(files.manifest.toString("utf8")), "manifest.json");
   const prompts = parseAtDoor(PromptSet, JSON.parse(files.prompts.toString("utf8")), "prompts.json");
@@ -91,7 +94,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
   let tokenDim = 0;
   let pixelValues: Float32Array | undefined;
 
-  const see = async (bytes: Uint8Array): Promise<Seen> => {
+  const look = async (bytes: Uint8Array): Promise<Seen> => {
     const clock = stopwatch();
     const { image, size } = await decodeWithin(bytes, (own) => tiledSize(own, preprocess));
     const decode = clock();
@@ -103,9 +106,17 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
     const patchLogits = wordLogits(patchEmbeds, directions);
     const text = rawText(patchLogits, wordLogits(imageEmbeds, directions), scoring);
     const tokens = out["patch_tokens"] ?? null;
-    if (tokens) tokenDim = tokens.length / patchLogits.length;
     const ms = { decode, preprocess: prepare, infer: clock(), map: 0 };
-    return { image, size, tiles, patchLogits, patchEmbeds, imageEmbeds, tokens, text, ms };
+    const stats = frameStats(image);
+    ms.map = clock();
+    const { pixelValues: _, ...where } = tiles;
+    return { size, tiles: where, stats, patchLogits, patchEmbeds, imageEmbeds, tokens, text, ms };
+  };
+  const lookOnce = sightsDir === undefined ? look : keepSights(sightsDir, look);
+  const see = async (bytes: Uint8Array): Promise<Seen> => {
+    const seen = await lookOnce(bytes);
+    if (seen.tokens) tokenDim = seen.tokens.length / seen.patchLogits.length;
+    return seen;
   };
 
   const distances = async (tokens: Float32Array, against: Float32Array): Promise<Float32Array> => {
@@ -116,7 +127,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
     return out["distance"] as Float32Array;
   };
 
-  const windowed = (tokens: Float32Array, { count }: Tiles) =>
+  const windowed = (tokens: Float32Array, { count }: Seen["tiles"]) =>
     windowMeans(tokens, tokenDim, { grid: Math.sqrt(tokens.length / tokenDim / count), window: scoring.tokenWindow });
 
   const statistics = ({ tokens, patchEmbeds, imageEmbeds, patchLogits, tiles }: Seen) =>
@@ -189,11 +200,11 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
       referenceZ,
       prompt: closestPrompt(prompts, hottest(seen)),
       regions: regionsOf(map, REGION_LEVEL, { width, height }),
-      stats: frameStats(seen.image),
+      stats: seen.stats,
       ms: seen.ms,
     };
     const png = withMap ? await drawHeatMap(map, { width, height, ...HEAT }) : new Uint8Array();
-    seen.ms.map = clock();
+    seen.ms.map += clock();
     return { inspection, map: png, heat: map };
   };
 

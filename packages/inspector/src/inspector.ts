@@ -22,6 +22,8 @@ export type InspectorOptions = WorkerOptions &
     providers?: readonly Provider[];
     /** Tiles at once; all of a frame's where left out. */
     batch?: number | undefined;
+    /** An empty folder of the caller's: a frame that comes again is not looked at again, only judged by what was taught since. */
+    sightsDir?: string | undefined;
     /** Silence on a question for so long is a hang. */
     timeoutMs?: number;
     /** Told before each provider is tried, since a try may take minutes. */
@@ -67,8 +69,8 @@ const EMBED_TIMEOUT_MS = 600_000;
 const TEXTS_AT_ONCE = 16;
 
 export async function startInspector(options: InspectorOptions): Promise<Inspector> {
-  const { bundleDir, threads, gpuMemoryMb, engineDir, batch, timeoutMs = TIMEOUT_MS } = options;
-  const request = { op: "open", bundleDir, threads, gpuMemoryMb, engineDir, batch };
+  const { bundleDir, threads, gpuMemoryMb, engineDir, batch, sightsDir, timeoutMs = TIMEOUT_MS } = options;
+  const request = { op: "open", bundleDir, threads, gpuMemoryMb, engineDir, batch, sightsDir };
   const { worker, runtime, result } = await askProbing(options, request, timeoutMs);
   const opened = result as Pick<Inspector, "provider" | "passedOver" | "precision">;
   return {

@@ -7,7 +7,7 @@
  *
  * Asked of an inspector; `opening` is {providers, threads, gpuMemoryMb, engineDir}, all of it optional:
  *   runtime {python}                            → {kind, version, offered, pid}: from now on that interpreter runs the models
- *   open    {bundleDir, batch, ...opening}      → {provider, passedOver, precision}
+ *   open    {bundleDir, batch, sightsDir, ...opening} → {provider, passedOver, precision}
  *   measure {model, side, maxTiles, batches, budgetMs, ...opening} → {provider, passedOver, ranOn, openMs, times: [{batch, msPerTile}]}
  *   show    {} body = image bytes               → {digest}: looks at an exemplar and keeps what a teaching needs of it
  *   teach   {lessons: [{digest, label}]}        → Taught: by exemplars that were shown, in place of what was taught before
@@ -61,7 +61,7 @@ const RunInput = z.strictObject({
 /** What an inspector is asked. */
 export const Request = z.discriminatedUnion("op", [
   z.strictObject({ id, op: z.literal("runtime"), python: Path.nullable() }),
-  z.strictObject({ id, op: z.literal("open"), bundleDir: Path, batch: Batch.optional(), ...Opening.shape }),
+  z.strictObject({ id, op: z.literal("open"), bundleDir: Path, batch: Batch.optional(), sightsDir: Path.optional(), ...Opening.shape }),
   z.strictObject({
     id,
     op: z.literal("measure"),

@@ -93,8 +93,8 @@ async function useRuntime(python: string | null): Promise<Pick<Runtime, "kind" |
   return { kind, version, offered, pid };
 }
 
-async function open({ bundleDir, batch, op: _op, id: _id, ...opening }: Op<"open">, onStep: (progress: Progress) => void) {
-  inspection = await openInspection(bundleDir, { runtime, batch, opening, onStep });
+async function open({ bundleDir, batch, sightsDir, op: _op, id: _id, ...opening }: Op<"open">, onStep: (progress: Progress) => void) {
+  inspection = await openInspection(bundleDir, { runtime, batch, sightsDir, opening, onStep });
   const { provider, passedOver, precision } = inspection;
   return { provider, passedOver, precision };
 }
