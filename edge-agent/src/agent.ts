@@ -5,12 +5,13 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectLink, type Link } from "@kenpin/messaging";
-import { type AgentConfig, agentTopics, type BundleReported, errorLine } from "@kenpin/schema";
+import { type AgentConfig, agentTopics, type Building, type BundleReported, errorLine } from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import { WatchedFolder } from "./capture/watched-folder.ts";
 import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
-import { type Candidate, Supervisor } from "./inspect/supervisor.ts";
+import { Launcher } from "./inspect/launcher.ts";
+import { type Candidate, Supervisor, type SupervisorOptions } from "./inspect/supervisor.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
 import { answerFrame, type Stages } from "./pipeline.ts";
@@ -30,12 +31,15 @@ import { ReferenceStore } from "./update/reference-store.ts";
 import { Updater } from "./update/updater.ts";
 import { CameraWatch } from "./watch/camera-watch.ts";
 
-export type Agent = { stop: () => Promise<void> };
+/** `started` settles with the first inspector: an engine for it may take minutes; it fails where there is nothing to decide by. */
+export type Agent = { started: Promise<void>; stop: () => Promise<void> };
 type Closers = (() => unknown)[];
 type Base = { config: AgentConfig; db: Database; log: Logger; closers: Closers };
 
 /** The last word to the broker must not hold up the stop. */
 const FAREWELL_MS = 1000;
+/** An inspector that takes longer to start must not keep broker, status and cameras waiting. */
+const PATIENCE_MS = 5000;
 
 export async function startAgent(config: AgentConfig, log: Logger): Promise<Agent> {
   const closers: Closers = [];
@@ -47,60 +51,79 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Agen
     closers.push(() => lock.release());
     const db = openDatabase(databaseFile(config.dataDir));
     closers.push(() => db.close());
-    await assemble({ config, db, log, closers });
-    return { stop };
+    const { started } = await assemble({ config, db, log, closers });
+    return { started, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function assemble(base: Base): Promise<void> {
+async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const { config, db, log } = base;
   const references = new ReferenceStore(db, config.dataDir);
   const store = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references });
   const banks = new BankStore(config.dataDir);
   await Promise.all([references.sweep(), store.sweep(), banks.sweep([store.current, store.fallback])]);
   let updater: Updater<Candidate> | null = null;
-  const { supervisor, broken } = await startInspecting(base, { store, banks }, (setup) => updater?.onCrash(setup));
+  let status: StatusBeat | null = null;
+  const { supervisor, broken, started } = await startInspecting(base, {
+    store,
+    banks,
+    onCrash: (setup) => updater?.onCrash(setup),
+    onStatus: () => status?.consider(),
+    onBuilding: ({ bundle }, building) => updater?.reportBuilding(bundle, building),
+  });
   const outbox = new Outbox(db, log.child({ stage: "record" }));
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
   const { sampler, uploader } = await startSamples(base, journal.bootId);
-  const { link, reporter, topics } = startReporting(base, journal, outbox, () => uploader.wake());
+  const reporting = startReporting(base, { journal, outbox, supervisor, onFreed: () => uploader.wake() });
+  const { link, reporter, topics } = reporting;
+  status = reporting.status;
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
-  updater = startUpdating(base, { store, references, supervisor, report, link, broken });
+  updater = startUpdating(base, { store, references, supervisor, report, link, broken, started });
   const watches = new Map(config.cameras.map(({ name }) => [name, new CameraWatch()]));
   const onReference = () => updater?.teach();
   const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader };
   startCameras(base, stages, { store, link, topics });
+  return { started };
 }
 
+type InspectingParts = Pick<SupervisorOptions, "banks" | "onCrash" | "onStatus"> & {
+  store: BundleStore;
+  onBuilding: (setup: Setup, building: Building) => void;
+};
+type Inspecting = Pick<FirstSetup, "broken"> & Pick<Agent, "started"> & { supervisor: Supervisor };
+
 /** The inspector on the bundle that ran last, or on the first one; a first one that does not prove itself is an error. */
-async function startInspecting(
-  base: Base,
-  { store, banks }: { store: BundleStore; banks: BankStore },
-  onCrash: (setup: Setup) => void,
-): Promise<Pick<FirstSetup, "broken"> & { supervisor: Supervisor }> {
+async function startInspecting(base: Base, { store, onBuilding, ...parts }: InspectingParts): Promise<Inspecting> {
   const { config, closers } = base;
   const log = base.log.child({ stage: "inspect" });
   const { setup, isFirst, broken } = await firstSetup(store, config.bundle);
   if (broken) log.error({ bundle: broken.digest, to: setup.bundle, why: broken.reason }, "bundle-rolled-back");
-  const supervisor = new Supervisor(setup, { threads: config.threads, banks, log, onCrash });
+  const launcher = new Launcher(config, log);
+  const { runtime } = config.inspector;
+  const supervisor = new Supervisor(setup, { ...parts, runtime, launch: (...asked) => launcher.start(...asked), log });
   closers.push(() => supervisor.close());
-  try {
-    const candidate = await supervisor.prepare(setup);
-    if (isFirst) store.adopt(candidate.setup);
-    supervisor.adopt(candidate);
-  } catch (error) {
-    if (isFirst) {
-      await store.forget(setup.bundle);
-      throw error;
+  const bringUp = async () => {
+    try {
+      const candidate = await supervisor.prepare(setup, (building) => onBuilding(setup, building));
+      if (isFirst) store.adopt(candidate.setup);
+      supervisor.adopt(candidate);
+    } catch (error) {
+      if (isFirst) {
+        await store.forget(setup.bundle);
+        throw error;
+      }
+      log.error({ bundle: setup.bundle, why: errorLine(error) }, "inspector-not-started");
+      void supervisor.recover();
     }
-    log.error({ bundle: setup.bundle, why: errorLine(error) }, "inspector-not-started");
-    void supervisor.recover();
-  }
-  return { supervisor, broken };
+  };
+  const started = bringUp();
+  started.catch(() => undefined); // whoever asks for it is told
+  await Promise.race([started, sleep(PATIENCE_MS, undefined, { ref: false })]);
+  return { supervisor, broken, started };
 }
 
 async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
@@ -118,7 +141,9 @@ async function startSamples({ config, db, log, closers }: Base, bootId: string):
 }
 
 /** `onFreed`: acknowledged samples' pictures may go. */
-function startReporting({ config, log, closers }: Base, journal: Journal, outbox: Outbox, onFreed: () => void) {
+type ReportingParts = { journal: Journal; outbox: Outbox; supervisor: Supervisor; onFreed: () => void };
+
+function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, onFreed }: ReportingParts) {
   const topics = agentTopics(config.site, config.agent);
   const stage = log.child({ stage: "report" });
   const link = connectLink({
@@ -131,6 +156,7 @@ function startReporting({ config, log, closers }: Base, journal: Journal, outbox
     bootId: journal.bootId,
     backlog: () => outbox.count,
     starts: () => outbox.starts(journal.nextSeq),
+    inspector: () => supervisor.status,
     publish: (message) => void reporter.retain(topics.status, message),
   });
   const reporter = new Reporter({
@@ -151,7 +177,7 @@ function startReporting({ config, log, closers }: Base, journal: Journal, outbox
     await Promise.race([reporter.retain(topics.status, offlineStatus(journal.bootId)), sleep(FAREWELL_MS, undefined, { ref: false })]);
     await link.close();
   });
-  return { link, reporter, topics };
+  return { link, reporter, topics, status };
 }
 
 /** A broker that is away for three days is worth one line, not one every few seconds. */
@@ -170,16 +196,23 @@ type Updating = {
   report: (reported: BundleReported) => void;
   link: Link;
   broken: FirstSetup["broken"];
+  started: Promise<void>;
 };
 
 function startUpdating({ config, log, closers }: Base, updating: Updating): Updater<Candidate> {
-  const { store, references, supervisor, report, link, broken } = updating;
+  const { store, references, supervisor, report, link, broken, started } = updating;
   const { dataDir, hub } = config;
-  const options = { store, references, inspectors: supervisor, dataDir, hub, report, log: log.child({ stage: "update" }) };
-  const updater = new Updater<Candidate>(options);
+  const options = { store, references, inspectors: supervisor, dataDir, hub, report, started };
+  const updater = new Updater<Candidate>({ ...options, log: log.child({ stage: "update" }) });
   closers.push(() => updater.stop());
   if (broken) updater.reportRolledBack(broken);
   else updater.reportRunning();
+  if (!supervisor.isRunning) {
+    void started.then(
+      () => updater.reportRunning(),
+      () => undefined,
+    );
+  }
   updater.teach(); // a set that was complete when the agent ended
   const { bundleDesired } = agentTopics(config.site, config.agent);
   link.subscribe(bundleDesired, (_topic, payload) => updater.desire(payload));

@@ -70,7 +70,7 @@ async function run(file: string): Promise<void> {
   const agent = await startAgent(config, log);
   log.info({ version: AGENT_VERSION, pid: process.pid, cameras: config.cameras.length }, "agent-running");
   const stop = () => {
-    setTimeout(() => process.exit(0), STOP_LIMIT_MS).unref();
+    setTimeout(() => process.exit(), STOP_LIMIT_MS).unref();
     void agent.stop().then(
       () => log.info("agent-stopped"),
       (error) => log.error({ why: errorLine(error) }, "agent-stopped-badly"),
@@ -78,6 +78,11 @@ async function run(file: string): Promise<void> {
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
+  agent.started.catch((error: unknown) => {
+    process.stderr.write(`kenpin-agent: ${errorLine(error)}\n`);
+    process.exitCode = 1;
+    stop();
+  });
 }
 
 async function verify(bundle: string, rootKey: string, json: true | undefined): Promise<void> {

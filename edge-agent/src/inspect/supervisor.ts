@@ -6,30 +6,38 @@
  */
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Inspection, type Inspector, proveGolden, startInspector } from "@kenpin/inspector";
-import { errorLine, KenpinError, type UnknownReason } from "@kenpin/schema";
+import { type Inspection, type Inspector, proveGolden } from "@kenpin/inspector";
+import { type Building, errorLine, type InspectorStatus, KenpinError, type UnknownReason } from "@kenpin/schema";
 import type { Logger } from "pino";
 import type { Setup } from "../setup.ts";
+import type { OnBuilding } from "./launcher.ts";
 
 /** A worker that has proven its golden images and holds the setup's references; not in use yet. */
-export type Candidate = { setup: Setup; worker: Inspector; references: number };
+export type Candidate = { setup: Setup; worker: Inspector; references: number; hangMs: number };
 export type Seen = { setup: Setup; provider: string } & (
   | { inspection: Inspection; map: Uint8Array; failure: null }
   | { inspection: null; map: null; failure: UnknownReason }
 );
 export type SupervisorOptions = {
-  threads: number | undefined;
+  /** Starts an inspector, and tells of what takes long meanwhile. */
+  launch: (setup: Setup, onBuilding: OnBuilding, signal: AbortSignal) => Promise<Inspector>;
+  runtime: InspectorStatus["runtime"];
   log: Logger;
   /** Where what was taught to a bundle is kept over a restart. */
   banks: { read: (bundle: string) => Promise<Uint8Array | null>; write: (bundle: string, bank: Uint8Array) => Promise<void> };
   /** Told of every crash and of every restart that failed. */
   onCrash: (setup: Setup) => void;
+  /** Told when what `status` says has changed. */
+  onStatus: () => void;
 };
 
 const FIRST_WAIT_MS = 200;
 const LONGEST_WAIT_MS = 15_000;
 /** A worker that lived this long starts the backoff over. */
 const SETTLED_MS = 60_000;
+/** A worker that answers nothing for so many times what a golden image took hangs; within these bounds. */
+const HANG_TIMES = 20;
+const HANG_MS = { least: 5000, most: 30_000 };
 /** Node's timers fire at once past 2^31 − 1. */
 const TIMER_LIMIT_MS = 2 ** 31 - 1;
 /** Said of a frame that no worker looked at. */
@@ -49,6 +57,7 @@ export class Supervisor {
   #waitMs = FIRST_WAIT_MS;
   #closed = new AbortController();
   #retiring = new Set<Promise<void>>();
+  #building: Building | null = null;
 
   /** Begins without a worker: frames are `model-not-ready` until one is adopted. */
   constructor(setup: Setup, options: SupervisorOptions) {
@@ -62,6 +71,13 @@ export class Supervisor {
 
   get isRunning(): boolean {
     return this.#running !== null;
+  }
+
+  get status(): InspectorStatus {
+    const { runtime } = this.#options;
+    if (this.#running) return { state: "running", runtime, provider: this.#running.worker.provider };
+    if (this.#building) return { state: "building-engine", runtime, provider: NO_PROVIDER, building: this.#building };
+    return { state: "starting", runtime, provider: NO_PROVIDER };
   }
 
   get references(): number {
@@ -84,16 +100,37 @@ export class Supervisor {
     }
   }
 
-  /** Starts a second worker on `setup`, proves it, teaches it; throws with the reason and leaves the current one alone. */
-  async prepare(setup: Setup): Promise<Candidate> {
-    const worker = await startInspector({ bundleDir: setup.folder, threads: this.#options.threads });
+  /**
+   * Starts a second worker on `setup`, proves it, teaches it; throws with the reason and leaves the current one alone.
+   * `onBuilding` is told again and again while an engine is built or something else takes long.
+   */
+  async prepare(setup: Setup, onBuilding: OnBuilding = () => undefined): Promise<Candidate> {
     try {
+      const told = (building: Building) => {
+        this.#setBuilding(building);
+        onBuilding(building);
+      };
+      return await this.#proven(setup, await this.#options.launch(setup, told, this.#closed.signal));
+    } finally {
+      this.#setBuilding(null);
+    }
+  }
+
+  async #proven(setup: Setup, worker: Inspector): Promise<Candidate> {
+    const giveUp = () => void worker.close();
+    this.#closed.signal.addEventListener("abort", giveUp);
+    try {
+      const began = performance.now();
       const proof = await proveGolden(worker, setup.folder, setup.manifest);
       if (!proof.ok) throw new KenpinError("golden-mismatch", `the bundle was refused: ${proof.reason}`);
-      return { setup, worker, references: await this.#teach(worker, setup) };
+      const goldenMs = (performance.now() - began) / setup.manifest.golden.length;
+      const hangMs = Math.min(HANG_MS.most, Math.max(HANG_MS.least, HANG_TIMES * goldenMs));
+      return { setup, worker, references: await this.#teach(worker, setup), hangMs };
     } catch (error) {
       await worker.close();
       throw error;
+    } finally {
+      this.#closed.signal.removeEventListener("abort", giveUp);
     }
   }
 
@@ -109,7 +146,10 @@ export class Supervisor {
     this.#ready = Promise.withResolvers<Running>();
     this.#ready.resolve(running);
     waiting.resolve(running);
-    this.#options.log.info({ pid: running.worker.pid, bundle: running.setup.bundle, references: running.references }, "inspector-running");
+    const { pid, provider, runtime } = running.worker;
+    const facts = { pid, provider, runtime: `${runtime.kind} ${runtime.version}`, bundle: running.setup.bundle };
+    this.#options.log.info({ ...facts, references: running.references }, "inspector-running");
+    this.#options.onStatus();
     if (old) this.#retire(old);
     void running.worker.ended.then(() => this.#onEnded(running));
   }
@@ -160,12 +200,20 @@ export class Supervisor {
 
   #onEnded(running: Running): void {
     if (this.#running !== running || this.#closed.signal.aborted) return;
-    this.#options.log.error({ pid: running.worker.pid, bundle: running.setup.bundle }, "inspector-crashed");
+    const { pid } = running.worker;
+    this.#options.log.error({ pid, bundle: running.setup.bundle, why: running.worker.lastWords() }, "inspector-crashed");
     if (performance.now() - running.startedAt > SETTLED_MS) this.#waitMs = FIRST_WAIT_MS;
     this.#running = null;
     this.#ready = Promise.withResolvers<Running>();
+    this.#options.onStatus();
     this.#options.onCrash(running.setup);
     void this.recover();
+  }
+
+  #setBuilding(building: Building | null): void {
+    if (this.#building === building) return;
+    this.#building = building;
+    if (!this.#running) this.#options.onStatus();
   }
 
   #retire(old: Running): void {
@@ -186,8 +234,8 @@ function progressLog(log: Logger): (done: number, of: number) => void {
 }
 
 function look(running: Running, bytes: Uint8Array, map: boolean): Promise<Seen> {
-  const { setup, worker, inHand } = running;
-  const asked = worker.inspect(bytes, { map }).then(
+  const { setup, worker, inHand, hangMs } = running;
+  const asked = worker.inspect(bytes, { map, timeoutMs: hangMs }).then(
     (answer): Seen => {
       // JSON turns NaN into null: a model that answers so has nothing to say.
       if (!Number.isFinite(answer.inspection.score)) return failed(setup, worker.provider, "inspector-failed");

@@ -30,7 +30,9 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
     file,
     "folder",
   );
-  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras };
+  const { engineCache } = config.inspector;
+  const inspector = { ...config.inspector, ...(engineCache !== undefined && { engineCache: from(engineCache) }) };
+  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector };
 }
 
 function parseYaml(text: string, file: string): unknown {

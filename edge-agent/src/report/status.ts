@@ -1,6 +1,6 @@
 /**
- * The agent's status (retained, and the will): on connect, when the backlog passes to or from nothing, when the hub waits at a
- * gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
+ * The agent's status (retained, and the will): on connect, when the backlog passes to or from nothing, when the
+ * inspector starts, ends or is being built, when the hub waits at a gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
  */
 import type { Ack, AgentStatus } from "@kenpin/schema";
 import { AGENT_VERSION } from "../version.ts";
@@ -9,6 +9,7 @@ export type StatusOptions = {
   bootId: string;
   backlog: () => number;
   starts: () => NonNullable<AgentStatus["outbox"]>;
+  inspector: () => AgentStatus["inspector"];
   publish: (status: AgentStatus) => void;
 };
 
@@ -23,16 +24,16 @@ export class StatusBeat {
   #options: StatusOptions;
   #timer: NodeJS.Timeout;
   #soon: NodeJS.Timeout | null = null;
-  #said: boolean | null = null;
+  #said: string | null = null;
 
   constructor(options: StatusOptions) {
     this.#options = options;
     this.#timer = setInterval(() => this.publish(), EVERY_MS);
   }
 
-  /** Rows came or went. */
+  /** Rows came or went, or the inspector did. */
   consider(): void {
-    if (this.#waits() !== this.#said) this.#gather();
+    if (this.#worth() !== this.#said) this.#gather();
   }
 
   /** The hub has reached `ack`; where rows after it were shed, it waits for what will never come and must be told. */
@@ -44,8 +45,8 @@ export class StatusBeat {
   }
 
   publish(): void {
-    const { bootId, backlog, starts, publish } = this.#options;
-    this.#said = this.#waits();
+    const { bootId, backlog, starts, inspector, publish } = this.#options;
+    this.#said = this.#worth();
     publish({
       schemaVersion: 1,
       state: "online",
@@ -54,6 +55,7 @@ export class StatusBeat {
       at: new Date().toISOString(),
       backlog: backlog(),
       outbox: starts(),
+      inspector: inspector(),
     });
   }
 
@@ -62,8 +64,10 @@ export class StatusBeat {
     if (this.#soon) clearTimeout(this.#soon);
   }
 
-  #waits(): boolean {
-    return this.#options.backlog() > 0;
+  /** What is told at once when it changes. */
+  #worth(): string {
+    const { backlog, inspector } = this.#options;
+    return JSON.stringify([backlog() > 0, inspector()]);
   }
 
   #gather(): void {

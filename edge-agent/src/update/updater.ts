@@ -4,10 +4,11 @@
  * download → unpack and verify → prove → switch between two frames → report; whatever fails, the old one goes on.
  * A new bundle is on probation for a minute: crashing repeatedly then, it is rolled back and not taken again.
  */
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { BundleDesired, type BundleReported, errorLine } from "@kenpin/schema";
+import { type Building, BundleDesired, type BundleReported, errorLine } from "@kenpin/schema";
 import type { Logger } from "pino";
 import type { Setup } from "../setup.ts";
 import type { BundleStore } from "./bundle-store.ts";
@@ -19,7 +20,8 @@ type Inspectors<C extends { setup: Setup; references: number }> = {
   readonly setup: Setup;
   readonly references: number;
   readonly isRunning: boolean;
-  prepare: (setup: Setup) => Promise<C>;
+  /** `onBuilding` hears how an engine that takes long is getting on. */
+  prepare: (setup: Setup, onBuilding?: (building: Building) => void) => Promise<C>;
   adopt: (candidate: C) => void;
 };
 export type UpdaterOptions<C extends { setup: Setup; references: number }> = {
@@ -29,6 +31,8 @@ export type UpdaterOptions<C extends { setup: Setup; references: number }> = {
   dataDir: string;
   hub: { url: string; token: string };
   report: (reported: BundleReported) => void;
+  /** The first inspector is up, or given up; nothing else is changed before. */
+  started: Promise<unknown>;
   log: Logger;
 };
 
@@ -40,7 +44,7 @@ const REASON_LIMIT = 500;
 
 export class Updater<C extends { setup: Setup; references: number }> {
   #options: UpdaterOptions<C>;
-  #turn: Promise<void> = Promise.resolve();
+  #turn: Promise<void>;
   #stopped = new AbortController();
   #wanted: BundleDesired | null = null;
   /** Bundles whose bytes were bad; asked for again by the retained message, they are refused without a download. */
@@ -50,12 +54,22 @@ export class Updater<C extends { setup: Setup; references: number }> {
 
   constructor(options: UpdaterOptions<C>) {
     this.#options = options;
+    this.#turn = Promise.race([options.started, once(this.#stopped.signal, "abort")]).then(
+      () => undefined,
+      () => undefined,
+    );
     if (options.store.fallback) this.#beginProbation();
   }
 
-  /** Says what runs now. */
+  /** Says what runs now, or is about to. */
   reportRunning(): void {
-    this.#report("running");
+    const { isRunning, setup } = this.#options.inspectors;
+    if (isRunning) this.#report("running");
+    else this.#report("proving", setup.bundle);
+  }
+
+  reportBuilding(candidate: string, building: Building): void {
+    this.#report("building-engine", candidate, undefined, building);
   }
 
   /** Says that the bundle that ran last could not be started with, and what runs instead. */
@@ -144,7 +158,7 @@ export class Updater<C extends { setup: Setup; references: number }> {
     const { store, inspectors } = this.#options;
     try {
       await store.install(file, desired.digest);
-      return await inspectors.prepare(await store.setup(desired.digest));
+      return await inspectors.prepare(await store.setup(desired.digest), (building) => this.reportBuilding(desired.digest, building));
     } catch (error) {
       this.#refused.set(desired.digest, errorLine(error));
       if (desired.digest !== store.current && desired.digest !== store.fallback) await store.forget(desired.digest);
@@ -202,7 +216,7 @@ export class Updater<C extends { setup: Setup; references: number }> {
     this.#crashes = 0;
   }
 
-  #report(state: BundleReported["state"], candidate?: string, reason?: string): void {
+  #report(state: BundleReported["state"], candidate?: string, reason?: string, building?: Building): void {
     const { inspectors, report } = this.#options;
     const { bundle, settings, manifest } = inspectors.setup;
     report({
@@ -213,6 +227,7 @@ export class Updater<C extends { setup: Setup; references: number }> {
       release: manifest.release,
       references: inspectors.references,
       ...(candidate !== undefined && { candidate }),
+      ...(building && { building }),
       ...(reason !== undefined && { reason: reason.slice(0, REASON_LIMIT) }),
       at: new Date().toISOString(),
     });

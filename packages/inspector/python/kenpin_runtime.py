@@ -65,7 +65,7 @@ class Models:
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder.name, "run")
         with Stderr() as said:
-            session = self.ort.InferenceSession(model, options, providers=chain(provider, header))
+            session = self.ort.InferenceSession(model, options, providers=chain(provider, header, self.ort.__version__))
         # A provider whose libraries do not load is left out with a line on stderr, and the rest goes on without it.
         if session.get_providers()[0] != NAMES[provider]:
             raise Fault("provider-away", said.fault() or "its libraries could not be loaded")
@@ -142,14 +142,14 @@ class Stderr:
         return lines[-1][-FAULT_LIMIT:].strip() if lines else ""
 
 
-def chain(provider, header):
+def chain(provider, header, version):
     """The provider with its options, and behind it those that take the nodes it leaves."""
     memory = header.get("gpuMemoryMb")
     cuda = {"arena_extend_strategy": "kSameAsRequested"}
     if memory:
         cuda["gpu_mem_limit"] = str(memory * 2**20)
     if provider == "tensorrt":
-        return [(NAMES["tensorrt"], tensorrt(header)), (NAMES["cuda"], cuda), NAMES["cpu"]]
+        return [(NAMES["tensorrt"], tensorrt(header, version)), (NAMES["cuda"], cuda), NAMES["cpu"]]
     if provider == "cuda":
         return [(NAMES["cuda"], cuda), NAMES["cpu"]]
     if provider == "cpu":
@@ -157,15 +157,17 @@ def chain(provider, header):
     return [NAMES[provider], NAMES["cpu"]]
 
 
-def tensorrt(header):
+def tensorrt(header, version):
     options = {}
     if header.get("gpuMemoryMb"):
         options["trt_max_workspace_size"] = str(header["gpuMemoryMb"] * 2**20)
     if header.get("engineDir"):
+        folder = os.path.join(header["engineDir"], f"onnxruntime-{version}")
+        os.makedirs(folder, exist_ok=True)
         options["trt_engine_cache_enable"] = "1"
-        options["trt_engine_cache_path"] = header["engineDir"]
+        options["trt_engine_cache_path"] = folder
         options["trt_timing_cache_enable"] = "1"
-        options["trt_timing_cache_path"] = header["engineDir"]
+        options["trt_timing_cache_path"] = folder
     # Without these an engine is built anew for each number of tiles.
     for key, which in (("min", "least"), ("opt", "usual"), ("max", "most")):
         shapes = [f"{name}:{'x'.join(map(str, shape[which]))}" for name, shape in header.get("shapes", {}).items()]

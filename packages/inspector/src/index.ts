@@ -12,6 +12,7 @@ export {
   startInspector,
 } from "./inspector.ts";
 export { keepTokens, teachBank } from "./memory-bank.ts";
+export type { Progress } from "./protocol.ts";
 export { type ModelRunner, type ModelWorker, startModel, startModelWorker, type Tensors } from "./run-model.ts";
 export * from "./score.ts";
 export type { Taught } from "./teaching.ts";

@@ -9,25 +9,21 @@ import type { BundleManifest, Provider } from "@kenpin/schema";
 import type { AnomalyMap } from "./anomaly-map.ts";
 import type { Inspection } from "./inspection.ts";
 import type { Peer } from "./peer-process.ts";
-import { askProbing } from "./probe.ts";
-import type { Opening, Progress } from "./protocol.ts";
+import { askProbing, type Probing } from "./probe.ts";
+import type { Opening } from "./protocol.ts";
 import type { PassedOver } from "./runtime.ts";
 import type { Lesson, Taught } from "./teaching.ts";
-import { type RuntimeFacts, startWorker, type WorkerOptions } from "./worker-process.ts";
+import { type RuntimeFacts, startWorker } from "./worker-process.ts";
 
-export type InspectorOptions = WorkerOptions &
+export type InspectorOptions = Probing &
   Omit<Opening, "providers"> & {
     bundleDir: string;
-    /** Probed in order; the CPU where left out. */
-    providers?: readonly Provider[];
     /** Tiles at once; all of a frame's where left out. */
     batch?: number | undefined;
     /** An empty folder of the caller's: a frame that comes again is not looked at again, only judged by what was taught since. */
     sightsDir?: string | undefined;
     /** Silence on a question for so long is a hang. */
     timeoutMs?: number;
-    /** Told before each provider is tried, since a try may take minutes. */
-    onStep?: ((progress: Progress) => void) | undefined;
   };
 export type Inspector = {
   /** The one that really ran the model, and those before it that did not, with why. */
@@ -52,8 +48,9 @@ export type Inspector = {
   saveBank: () => Promise<Uint8Array>;
   /** Takes such bytes in place of what was taught; fails with `bank-foreign` or `bank-broken` and changes nothing. */
   loadBank: (file: Uint8Array) => Promise<{ lessons: Lesson[]; taught: Taught }>;
-  /** Settles when the worker is gone, for whatever reason. */
+  /** Settles when the worker is gone, for whatever reason, which `lastWords` then tells. */
   ended: Promise<void>;
+  lastWords: () => string;
   close: () => Promise<void>;
 };
 
@@ -88,6 +85,7 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
     },
     ...teaching(worker, timeoutMs),
     ended: worker.ended,
+    lastWords: worker.lastWords,
     close: worker.close,
   };
 }

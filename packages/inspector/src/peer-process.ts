@@ -31,6 +31,9 @@ export type Peer = {
   readonly spawnFault: string | null;
   /** How it ended, with what it said last. */
   lastWords: () => string;
+  /** Ends it whatever it is at. */
+  kill: (reason: string) => void;
+  /** Lets it finish what it has in hand, for a while. */
   close: () => Promise<void>;
 };
 
@@ -126,6 +129,7 @@ export function startPeer({ command, args, what, code, memoryLimitMb }: PeerOpti
       return spawnFault;
     },
     lastWords,
+    kill,
     close: async () => {
       child.stdin.end();
       const patience = setTimeout(() => child.kill("SIGKILL"), CLOSE_PATIENCE_MS);

@@ -10,18 +10,26 @@ import type { PassedOver } from "./runtime.ts";
 import { chooseRuntimeOf, type RuntimeFacts, startWorker, type WorkerOptions } from "./worker-process.ts";
 
 export type Probing = WorkerOptions & {
+  /** Tried in order; the CPU where left out. */
   providers?: readonly Provider[];
+  /** Told before each provider is tried, since a try may take minutes. */
   onStep?: ((progress: Progress) => void) | undefined;
+  /** Ends the worker, however deep in a build it is. */
+  signal?: AbortSignal | undefined;
 };
 type Probed = { worker: Peer; runtime: RuntimeFacts; result: { provider: Provider; passedOver: PassedOver[] } };
 
 export async function askProbing(probing: Probing, request: Record<string, unknown>, timeoutMs: number): Promise<Probed> {
-  const { providers = ["cpu"], onStep, python, memoryLimitMb } = probing;
+  const { providers = ["cpu"], onStep, python, memoryLimitMb, signal } = probing;
   const options = { python, memoryLimitMb };
   const deadly: PassedOver[] = [];
   for (;;) {
     const left = providers.filter((provider) => !deadly.some((one) => one.provider === provider));
     const worker = startWorker(options);
+    const giveUp = () => worker.kill("was given up before it was ready");
+    signal?.addEventListener("abort", giveUp);
+    void worker.ended.then(() => signal?.removeEventListener("abort", giveUp));
+    if (signal?.aborted) giveUp();
     let tried: Provider | null = null;
     const onProgress = (progress: Progress) => {
       tried = progress.provider;
@@ -36,8 +44,8 @@ export async function askProbing(probing: Probing, request: Record<string, unkno
     } catch (error) {
       await worker.close();
       const gone = error instanceof KenpinError && (error.code === "inspector-failed" || error.code === "runtime-failed");
-      if (!gone || tried === null || left.length <= 1) throw error;
-      deadly.push({ provider: tried, why: error.message });
+      if (!gone || tried === null || left.length <= 1 || signal?.aborted) throw error;
+      deadly.push({ provider: tried, why: error.message, endedIt: true });
     }
   }
 }

@@ -29,7 +29,8 @@ export type Runtime = {
   /** A model file's bytes, or its path where weights may lie in a file beside it. Throws what the provider says. */
   open: (file: Uint8Array | string, provider: Provider, options: OpenOptions) => Promise<Opened>;
 };
-export type PassedOver = { provider: Provider; why: string };
+/** `endedIt`: trying it took the whole process down. */
+export type PassedOver = { provider: Provider; why: string; endedIt?: boolean };
 export type Model = Opened & { provider: Provider; passedOver: PassedOver[] };
 export type ModelFile = {
   file: Uint8Array | string;

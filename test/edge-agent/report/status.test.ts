@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AgentStatus } from "@kenpin/schema";
+import { AgentStatus, type InspectorStatus } from "@kenpin/schema";
 import { offlineStatus, StatusBeat } from "../../../edge-agent/src/report/status.ts";
 import { until } from "../edge-site.ts";
 
@@ -40,15 +40,32 @@ test("the will is a whole status of its own", () => {
   assert.equal(AgentStatus.parse(offlineStatus(BOOT)).state, "offline");
 });
 
-async function withBeat(
-  state: { backlog: number; from: number },
-  work: (beat: StatusBeat, said: AgentStatus[]) => Promise<void>,
-): Promise<void> {
+test("an inspector that is being built is said, and how far it is, until it runs", async () => {
+  const state: State = { backlog: 0, from: 1, inspector: { state: "starting", runtime: "python", provider: "none" } };
+  await withBeat(state, async (beat, said) => {
+    beat.publish();
+    const building = { provider: "tensorrt", elapsedMs: 5000, expectedMs: 400_000 };
+    state.inspector = { state: "building-engine", runtime: "python", provider: "none", building };
+    beat.consider();
+    await until("the build", () => said.length === 2);
+    assert.deepEqual(said[1]?.inspector?.building, building);
+    state.inspector = { state: "running", runtime: "python", provider: "tensorrt" };
+    beat.consider();
+    await until("its end", () => said.length === 3);
+    assert.deepEqual(said[2]?.inspector, state.inspector);
+  });
+});
+
+type State = { backlog: number; from: number; inspector?: InspectorStatus };
+const RUNNING: InspectorStatus = { state: "running", runtime: "node", provider: "cpu" };
+
+async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus[]) => Promise<void>): Promise<void> {
   const said: AgentStatus[] = [];
   const beat = new StatusBeat({
     bootId: BOOT,
     backlog: () => state.backlog,
     starts: () => [{ bootId: BOOT, from: state.from }],
+    inspector: () => state.inspector ?? RUNNING,
     publish: (status) => said.push(AgentStatus.parse(status)),
   });
   try {
