@@ -138,8 +138,10 @@ test("the closest words are those whose embedding points the same way, whichever
 test("a patch's heat is its words' logit alone, and with references words and bank in the references' deviations", () => {
   const scoring: Scoring = { ...SCORING, patches: { textScale: 2, textBias: -1, referenceScale: 0.5, referenceCut: 3 } };
   assert.deepEqual([...patchHeat(Float32Array.of(0, 2), null, null, scoring)], [-1, 3]);
-  // words (3 − 2) / 1 = 1, bank (1.4 − 0.4) / 0.2 = 5: 0.75 · 1 + 0.25 · 5 = 2; 0.5 · (2 − 3)
-  near(patchHeat(Float32Array.of(3), Float32Array.of(1.4), REFERENCES, scoring)[0] as number, -0.5);
+  // words (3 − 2) / 1 = 1, bank (1.4 − 0.4) / 0.2 = 5; 0.5 · (5 − 3)
+  near(patchHeat(Float32Array.of(3), Float32Array.of(1.4), REFERENCES, scoring)[0] as number, 1);
+  // words (9 − 2) / 1 = 7, bank 0
+  near(patchHeat(Float32Array.of(9), Float32Array.of(0.4), REFERENCES, scoring)[0] as number, 2);
 });
 
 test("the references' statistics are those of their own values, and of their mix", () => {

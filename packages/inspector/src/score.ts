@@ -113,12 +113,12 @@ export function patchHeat(
   words: Float32Array,
   distances: Float32Array | null,
   references: ReferenceStats | null,
-  { patches, bankWeight }: Scoring,
+  { patches }: Pick<Scoring, "patches">,
 ): Float32Array {
   if (!distances || !references) return words.map((value) => patches.textScale * value + patches.textBias);
   const { patchTop, bankTop } = references;
   return words.map((value, i) => {
-    const away = (1 - bankWeight) * deviations(value, patchTop) + bankWeight * deviations(distances[i] as number, bankTop);
+    const away = Math.max(deviations(value, patchTop), deviations(distances[i] as number, bankTop));
     return patches.referenceScale * (away - patches.referenceCut);
   });
 }

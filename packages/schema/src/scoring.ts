@@ -5,9 +5,9 @@ import { Probability } from "./primitives.ts";
 /**
  * How a map's values become logits of "this patch is defective", 0 being even; chosen on generated surfaces with masks.
  *   words alone      textScale · patch logit + textBias
- *   with references  referenceScale · ((1 − bankWeight) · pz + bankWeight · dz − referenceCut), where pz is the patch logit and
- *                    dz the patch's distance to the bank, each in deviations of what the references' hottest patches have
- * With exemplars of both kinds the second line is shifted by what the frame's own logit gained from them.
+ *   with references  referenceScale · (max(pz, dz) − referenceCut), where pz is the patch logit and dz the patch's distance to the
+ *                    bank, each in deviations of what the references' hottest patches have: on a strange surface one of them
+ *                    may be blind, and must not hide what the other sees
  */
 export const PatchScoring = z.strictObject({
   textScale: z.number().positive(),
