@@ -51,6 +51,38 @@ for (const scheme of ["int8-dynamic", "int8-static", "qdq", "fp16"] satisfies Sc
   });
 }
 
+test("graphs for TensorRT have signed codes around 0, one scale an activation and one an output channel of each weight", {
+  skip,
+}, async () => {
+  await inFolder(async (dir) => {
+    const files: string[] = [];
+    for (const { config } of goldenTowers) {
+      const weights = seededTensors(config);
+      const graphs = {
+        vision: visionModel({ config, plan: await visionPlan(config, "qdq") }),
+        text: textModel({ config, plan: await textPlan(config, "qdq") }),
+      };
+      for (const [tower, graph] of Object.entries(graphs)) {
+        const file = join(dir, `${config.name}-${tower}.onnx`);
+        await writeFile(file, graph.encode(weights));
+        files.push(file);
+      }
+    }
+    const ran = spawnSync(PYTHON as string, [join(import.meta.dirname, "check_qdq.py"), ...files], { encoding: "utf8" });
+    assert.equal(ran.status, 0, ran.stderr);
+    for (const line of ran.stdout.trim().split("\n")) {
+      const { file, activations, weights, wrong } = JSON.parse(line) as {
+        file: string;
+        activations: number;
+        weights: number;
+        wrong: string[];
+      };
+      assert.deepEqual(wrong, [], file);
+      assert.ok(activations >= 8 && weights >= 8, `${file}: ${activations} activations, ${weights} weights`);
+    }
+  });
+});
+
 async function requestOf(dir: string, name: string, graph: Uint8Array, feeds: Record<string, Tensor>, portable: boolean) {
   const file = join(dir, `${name}.onnx`);
   await writeFile(file, graph);
