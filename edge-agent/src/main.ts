@@ -1,6 +1,6 @@
 /**
- * `kenpin-agent`: run, check, verify, status. Results go to stdout, as text or, with --json, as JSON; an error is one line on
- * stderr and a non-zero exit. `run` logs JSON lines on stdout.
+ * `kenpin-agent`: run, check, verify, status, doctor, bench. Results go to stdout, as text or, with --json, as JSON; an error is one
+ * line on stderr and a non-zero exit. `run` logs JSON lines on stdout.
  */
 import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,6 +10,7 @@ import { AgentConfig, errorLine, KenpinError, parseAtDoor } from "@kenpin/schema
 import { Command } from "commander";
 import { pino } from "pino";
 import { startAgent } from "./agent.ts";
+import { addDeviceCommands } from "./device-commands.ts";
 import { loadConfig } from "./operate/config.ts";
 import { readStanding } from "./operate/standing.ts";
 import { AGENT_VERSION } from "./version.ts";
@@ -56,6 +57,8 @@ program
     const text = Object.entries(standing).map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
     print(json, standing, text.join("\n"));
   });
+
+addDeviceCommands(program, print);
 
 try {
   await program.parseAsync();

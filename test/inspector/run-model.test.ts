@@ -42,7 +42,14 @@ test("a model in a worker answers with named tensors and the runtime's own time;
 test("threads and batch are those with the least measured time a tile", async () => {
   const config = modelConfig("kenpin-s-8");
   await withFile(visionGraph({ config, weights: seededTensors(config), flavour: "ort" }), async (visionModel) => {
-    const { best, measured } = await chooseRuntime({ visionModel, side: config.image.size, maxTiles: 4, threads: [1, 2], batches: [1, 3], budgetMs: 60_000 });
+    const { best, measured } = await chooseRuntime({
+      visionModel,
+      side: config.image.size,
+      maxTiles: 4,
+      threads: [1, 2],
+      batches: [1, 3],
+      budgetMs: 60_000,
+    });
     assert.deepEqual(
       measured.map(({ threads, batch }) => [threads, batch]),
       [

@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/p
 import { join } from "node:path";
 import type { Provider } from "@kenpin/schema";
 import { deviceDigest } from "./device.ts";
-import { Tuning } from "./tuning.ts";
+import { tried, Tuning } from "./tuning.ts";
 
 const TUNING = "tuning.json";
 
@@ -38,10 +38,10 @@ export class EngineCache {
     await writeFile(join(this.folderOf(model), TUNING), JSON.stringify(tuning));
   }
 
-  /** What the last model on this provider took, on this device. */
+  /** What the last model that was opened on this provider took, on this device. */
   async lastTookMs(provider: Provider): Promise<number | null> {
     const tunings = await Promise.all((await this.#entries()).map((name) => readTuning(join(this.#folder, name, TUNING))));
-    const same = tunings.flatMap((tuning) => (tuning?.best.provider === provider ? tuning : []));
+    const same = tunings.flatMap((tuning) => (tuning && tried(tuning, provider) ? tuning : []));
     return same.sort((a, b) => b.at.localeCompare(a.at))[0]?.tookMs ?? null;
   }
 

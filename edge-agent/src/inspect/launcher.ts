@@ -13,11 +13,13 @@ import type { Logger } from "pino";
 import type { Setup } from "../setup.ts";
 import { deviceName } from "./device.ts";
 import { EngineCache } from "./engine-cache.ts";
-import { askedFor, type Tuning, tuningOf, unfit } from "./tuning.ts";
+import { askedFor, tried, type Tuning, tuningOf, unfit } from "./tuning.ts";
 
 export type OnBuilding = (building: Building) => void;
 /** What every start of a worker is told alike. */
 type Probing = Omit<Parameters<typeof startInspector>[0], "bundleDir" | "threads">;
+/** What of a setup an inspector is started with. */
+type Started = Pick<Setup, "bundle" | "folder" | "manifest">;
 type LauncherConfig = Pick<AgentConfig, "threads" | "inspector" | "dataDir">;
 
 const QUIET_MS = 2000;
@@ -41,7 +43,7 @@ export class Launcher {
     this.memoryLimitMb = memoryMb ?? Math.floor((deviceMemoryBytes() * SHARE_OF_MEMORY) / 2 ** 20);
   }
 
-  async start(setup: Setup, onBuilding: OnBuilding, signal?: AbortSignal): Promise<Inspector> {
+  async start(setup: Started, onBuilding: OnBuilding, signal?: AbortSignal): Promise<Inspector> {
     const model = towerOf(setup);
     const clock = this.#clock(model, onBuilding);
     const probing = { ...this.#probing(model), onStep: clock.onStep, signal };
@@ -52,18 +54,19 @@ export class Launcher {
         bundleDir: setup.folder,
         ...chosenBy(tuning, setup, this.#config),
       });
-      this.#tell(inspector.passedOver);
+      const passedOver = [...unfitFor(tuning), ...inspector.passedOver];
+      this.#tell(passedOver);
       if (tuning && inspector.provider !== tuning.best.provider) await this.cache.write(model, { ...tuning, asked: "" });
       const gone = await this.cache.sweep(model);
       if (gone > 0) this.#log.info({ folders: gone }, "old-engines-removed");
-      return inspector;
+      return { ...inspector, passedOver };
     } finally {
       clock.stop();
     }
   }
 
   /** Measured when the model is first seen here; null where it cannot be, for the inspector's own start says why better. */
-  async #tuning(setup: Setup, probing: Probing): Promise<Tuning | null> {
+  async #tuning(setup: Started, probing: Probing): Promise<Tuning | null> {
     const model = towerOf(setup);
     const known = await this.cache.read(model);
     const asked = askedFor(this.#config);
@@ -120,7 +123,7 @@ export class Launcher {
       if (!provider) return;
       const asked = provider;
       const known = await this.cache.read(model);
-      const expectedMs = (known?.best.provider === asked ? known.tookMs : null) ?? (await this.cache.lastTookMs(asked));
+      const expectedMs = (known && tried(known, asked) ? known.tookMs : null) ?? (await this.cache.lastTookMs(asked));
       if (timer) onBuilding({ provider: asked, elapsedMs: Math.round(performance.now() - began), expectedMs });
     };
     const next = (ms: number) => {
@@ -142,15 +145,20 @@ export class Launcher {
   }
 }
 
-function towerOf({ manifest, bundle }: Setup): string {
+export function towerOf({ manifest, bundle }: Started): string {
   return manifest.files["vision.onnx"]?.sha256 ?? bundle;
+}
+
+function unfitFor(tuning: Tuning | null): Inspector["passedOver"] {
+  const unwanted = tuning ? unfit(tuning) : [];
+  return tuning?.passedOver.filter(({ provider }) => unwanted.includes(provider)) ?? [];
 }
 
 /**
  * In 8 bits a tower's answers for a tile depend on the tiles beside it (activations share one scale), and its thresholds were
  * chosen on whole frames: there a frame is never split, and nothing measured here may change a score.
  */
-function chosenBy(tuning: Tuning | null, { manifest }: Setup, { threads, inspector: { providers } }: LauncherConfig) {
+function chosenBy(tuning: Tuning | null, { manifest }: Started, { threads, inspector: { providers } }: LauncherConfig) {
   if (!tuning) return { ...(threads !== undefined && { threads }) };
   const unwanted = unfit(tuning);
   return {

@@ -35,6 +35,11 @@ export function askedFor({ threads, inspector: { runtime, python, providers, gpu
   return JSON.stringify({ runtime: runtime === "python" ? python : runtime, providers, threads, gpuMemoryMb });
 }
 
+/** Whether the model was opened there, chosen in the end or not. */
+export function tried({ measured }: Pick<Tuning, "measured">, provider: Provider): boolean {
+  return measured.some((one) => one.provider === provider);
+}
+
 /** Those that could run the model and should not: measured and found wanting, or deadly to try. */
 export function unfit({ best, measured, passedOver }: Pick<Tuning, "best" | "measured" | "passedOver">): Provider[] {
   const wanting = measured.flatMap(({ provider }) => (provider === best.provider || provider === "cpu" ? [] : provider));

@@ -4,7 +4,7 @@
  * The folder gets its name only when all of it stood and is on the disk; anything else leaves nothing behind.
  */
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createHash, type Hash } from "node:crypto";
@@ -48,6 +48,32 @@ export async function unpackBundle(options: UnpackOptions): Promise<{ manifest: 
     if (error instanceof KenpinError) throw error;
     throw new KenpinError("bundle-broken", `the bundle was refused: ${(error as Error).message}; fetch it again`, { cause: error });
   }
+}
+
+/**
+ * A folder that was unpacked before: signed, and every file as it was then. Expiry is the caller's to judge, since it refuses an
+ * installation and never stops what runs.
+ */
+export async function verifyFolder(folder: string, { rootKey, now }: Pick<UnpackOptions, "rootKey" | "now">) {
+  const head = new Map<string, Buffer>();
+  for (const name of HEAD) head.set(name, await readWhole(folder, name));
+  const proven = await provenManifest(head, rootKey, now);
+  for (const [name, expected] of Object.entries(proven.manifest.files)) {
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(join(folder, name)), hash).catch((cause: unknown) => {
+      throw new KenpinError("bundle-broken", `the installed bundle lacks ${name}; install it again`, { cause });
+    });
+    if (hash.digest("hex") !== expected.sha256) {
+      throw new KenpinError("bundle-digest-mismatch", `the installed bundle's ${name} has been changed; install it again`);
+    }
+  }
+  return proven;
+}
+
+async function readWhole(folder: string, name: string): Promise<Buffer> {
+  return readFile(join(folder, name)).catch((cause: unknown) => {
+    throw new KenpinError("bundle-broken", `the installed bundle lacks ${name}; install it again`, { cause });
+  });
 }
 
 type Header = { name: string; size: number; type: string };
@@ -105,6 +131,19 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, agentVersion }: UnpackOptions) {
+  const { manifest, digest } = await provenManifest(head, rootKey, now);
+  if (new Date(manifest.expiresAt) <= now)
+    throw refusal("bundle-expired", `it ran out on ${manifest.expiresAt}; ask the hub for a newer one`);
+  if (manifest.release < newestRelease)
+    throw refusal("bundle-downgrade", `its release ${manifest.release} is older than ${newestRelease}, which ran here`);
+  if (compareVersions(manifest.minAgentVersion, agentVersion) > 0) {
+    throw refusal("agent-too-old", `it needs agent ${manifest.minAgentVersion} or newer, this is ${agentVersion}`);
+  }
+  return { manifest, digest };
+}
+
+/** The manifest as it was signed, by a key that the root key names. */
+async function provenManifest(head: ReadonlyMap<string, Buffer>, rootKey: string, now: Date) {
   const manifestBytes = head.get("manifest.json") as Buffer;
   const keys = await trustedKeys((head.get("keys.jws") as Buffer).toString("utf8"), rootKey, now);
   const jws = (head.get("manifest.jws") as Buffer).toString("utf8");
@@ -115,13 +154,6 @@ async function prove(head: Map<string, Buffer>, { rootKey, now, newestRelease, a
   const manifest = parseAtDoor(BundleManifest, parseJson(manifestBytes), "manifest.json");
   if (manifest.keyId !== claimedKeyId(jws))
     throw refusal("signature-invalid", "its manifest names another key than the one that signed it");
-  if (new Date(manifest.expiresAt) <= now)
-    throw refusal("bundle-expired", `it ran out on ${manifest.expiresAt}; ask the hub for a newer one`);
-  if (manifest.release < newestRelease)
-    throw refusal("bundle-downgrade", `its release ${manifest.release} is older than ${newestRelease}, which ran here`);
-  if (compareVersions(manifest.minAgentVersion, agentVersion) > 0) {
-    throw refusal("agent-too-old", `it needs agent ${manifest.minAgentVersion} or newer, this is ${agentVersion}`);
-  }
   return { manifest, digest: sha256(manifestBytes) };
 }
 

@@ -29,7 +29,7 @@ export type Inspector = {
   /** The one that really ran the model, and those before it that did not, with why. */
   provider: Provider;
   passedOver: PassedOver[];
-  runtime: Pick<RuntimeFacts, "kind" | "version">;
+  runtime: Pick<RuntimeFacts, "kind" | "version" | "offered">;
   precision: "fp32" | "fp16" | "int8";
   pid: number;
   inspect: (frame: Uint8Array, options?: { map?: boolean; timeoutMs?: number }) => Promise<{ inspection: Inspection; map: Uint8Array }>;
@@ -72,7 +72,7 @@ export async function startInspector(options: InspectorOptions): Promise<Inspect
   const opened = result as Pick<Inspector, "provider" | "passedOver" | "precision">;
   return {
     ...opened,
-    runtime: { kind: runtime.kind, version: runtime.version },
+    runtime: { kind: runtime.kind, version: runtime.version, offered: runtime.offered },
     pid: worker.pid,
     inspect: async (frame, { map = false, timeoutMs: own = timeoutMs } = {}) => {
       const { result, body } = await worker.ask({ op: "inspect", map }, [frame], { timeoutMs: own });

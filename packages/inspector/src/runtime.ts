@@ -30,7 +30,7 @@ export type Runtime = {
   open: (file: Uint8Array | string, provider: Provider, options: OpenOptions) => Promise<Opened>;
 };
 /** `endedIt`: trying it took the whole process down. */
-export type PassedOver = { provider: Provider; why: string; endedIt?: boolean };
+export type PassedOver = { provider: Provider; why: string; endedIt?: boolean | undefined };
 export type Model = Opened & { provider: Provider; passedOver: PassedOver[] };
 export type ModelFile = {
   file: Uint8Array | string;
