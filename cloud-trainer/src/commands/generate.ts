@@ -1,28 +1,39 @@
-/** `kenpin generate`: captioned surfaces with masks, written as a shard that an engine can map. */
+/** `kenpin generate`: captioned surfaces with masks, written as a shard that an engine can map, or some of them drawn on one page. */
+import { writeFile } from "node:fs/promises";
 import { modelConfig } from "@kenpin/clip";
-import { parseAtDoor } from "@kenpin/schema";
+import { KenpinError, parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import { writeSurfaceShard } from "../samples/surface-shard.ts";
+import { surfaceSheet } from "../samples/surface-sheet.ts";
 
 const Options = z.strictObject({
-  out: z.string(),
+  out: z.string().optional(),
+  sheet: z.string().optional(),
   model: z.string(),
   count: z.coerce.number().int().min(1).max(10_000_000),
   seed: z.coerce.number().int().min(0),
 });
+/** Surfaces of each family on a sheet. */
+const COLUMNS = 12;
 
 export function generateCommand(): Command {
   return new Command("generate")
-    .description("write captioned, partly defective surfaces with masks, made by a seeded generator")
-    .requiredOption("--out <folder>", "where the shard is written")
+    .description("make captioned, partly defective surfaces with masks, from a seed")
+    .option("--out <folder>", "write a shard for training there")
+    .option("--sheet <file.png>", "draw some of every family on one page")
     .option("--model <name>", "model whose input size and vocabulary are used", "kenpin-s-8")
-    .option("--count <n>", "how many surfaces", "10000")
+    .option("--count <n>", "how many surfaces the shard gets", "10000")
     .option("--seed <n>", "the same seed makes the same surfaces", "1")
-    .action((given) => {
-      const { out, model, count, seed } = parseAtDoor(Options, given, "generate");
+    .action(async (given) => {
+      const { out, sheet, model, count, seed } = parseAtDoor(Options, given, "generate");
+      if (out === undefined && sheet === undefined)
+        throw new KenpinError("invalid-input", "generate needs --out for a shard, --sheet for a page, or both");
+      const config = modelConfig(model);
+      if (sheet !== undefined) await writeFile(sheet, await surfaceSheet({ seed, side: config.image.size, columns: COLUMNS }));
+      if (out === undefined) return;
       const startedAt = Date.now();
-      writeSurfaceShard({ config: modelConfig(model), out, seed, count }, (done) => {
+      writeSurfaceShard({ config, out, seed, count }, (done) => {
         const left = ((Date.now() - startedAt) / 1000) * (count / done - 1);
         process.stderr.write(`${done} of ${count} surfaces, ${Math.ceil(left)} s left\n`);
       });

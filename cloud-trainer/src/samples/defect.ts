@@ -4,28 +4,34 @@
  * A defect that changed nothing visible is none: the caller asks `isVisible` before it says "bad".
  */
 import type { Random } from "@kenpin/stats";
+import { blob, curve, jagged, line, mottled, rim, type Shape, softBlob, speck, stripe } from "./defect-shape.ts";
 import { blur, type Field, fieldOf, latticeNoise, standardise, whiteNoise } from "./field.ts";
+import type { Flaw } from "./surface.ts";
 
 export type Planes = { side: number; rgb: [Field, Field, Field] };
-export type Defect = {
-  name: string;
-  words: string[];
-  paint: (planes: Planes, mask: Field, random: Random, other: Planes) => Planes;
-  shape: Shape;
-};
-type Shape = (side: number, random: Random) => Field;
+export type Defect = Flaw & { paint: (planes: Planes, mask: Field, random: Random, other: Planes) => Planes; shape: Shape };
 
-export const DEFECTS: Defect[] = [
-  { name: "scratch", words: ["a scratch", "a scratched line"], shape: line, paint: tone },
-  { name: "hole", words: ["a hole", "a pit"], shape: blob, paint: dark },
-  { name: "stain", words: ["a stain", "dirt", "a discoloured spot"], shape: softBlob, paint: tint },
-  { name: "local noise", words: ["a noisy spot", "a rough spot"], shape: blob, paint: noise },
-  { name: "smear", words: ["a smear", "a blurred spot"], shape: blob, paint: smear },
-  { name: "changed texture", words: ["a spot of a different texture", "a changed weave"], shape: blob, paint: replace },
-  { name: "shuffled", words: ["a damaged spot", "a torn spot"], shape: blob, paint: shuffled },
-  { name: "contamination", words: ["a foreign fibre", "contamination"], shape: curve, paint: tone },
-  { name: "dent", words: ["a dent", "a bump"], shape: softBlob, paint: dent },
+export const DEFECTS: readonly Defect[] = [
+  { ...said("scratch", ["a scratch", "a scratched line"], ["scratched"]), shape: line, paint: tone },
+  { ...said("hole", ["a hole", "a pit", "a pinhole"], ["pitted"]), shape: blob, paint: dark },
+  { ...said("stain", ["a stain", "dirt", "a discoloured spot"], ["stained", "dirty"]), shape: softBlob, paint: tint },
+  { ...said("local noise", ["a noisy spot", "a rough spot"], []), shape: blob, paint: noise },
+  { ...said("smear", ["a smear", "a blurred spot"], ["smeared"]), shape: blob, paint: smear },
+  { ...said("changed texture", ["a spot of a different texture", "a changed weave"], []), shape: blob, paint: replace },
+  { ...said("shuffled", ["a damaged spot", "a torn spot"], ["torn"]), shape: blob, paint: shuffled },
+  { ...said("contamination", ["a foreign fibre", "contamination", "a hair on it"], ["contaminated"]), shape: curve, paint: tone },
+  { ...said("dent", ["a dent", "a bump"], ["dented"]), shape: softBlob, paint: dent },
+  { ...said("crack", ["a crack", "a hairline crack"], ["cracked"]), shape: jagged, paint: crevice },
+  { ...said("corrosion", ["corrosion", "rust"], ["corroded", "rusty"]), shape: mottled, paint: rust },
+  { ...said("speck", ["a speck", "dust", "a small spot"], ["dusty"]), shape: speck, paint: tone },
+  { ...said("worn spot", ["a worn spot", "a scuff mark"], ["worn", "scuffed"]), shape: softBlob, paint: wear },
+  { ...said("streak", ["a streak", "uneven colour"], ["streaked"]), shape: stripe, paint: tint },
+  { ...said("bubble", ["an air bubble", "a blister", "a crater"], ["blistered"]), shape: rim, paint: tone },
 ];
+
+function said(name: string, words: string[], adjectives: string[]): Flaw {
+  return { name, words, adjectives };
+}
 
 /** Paints `defect` (or a drawn one) and answers with the mask of pixels that really changed. */
 export function paintDefect(planes: Planes, random: Random, other: Planes, defect: Defect = random.pick(DEFECTS)) {
@@ -40,8 +46,10 @@ export function paintDefect(planes: Planes, random: Random, other: Planes, defec
   return { defect, planes: { side: planes.side, rgb }, mask: shape };
 }
 
+/** A change stands out by this much of the surface's own deviation. */
+const PAINTED_CONTRAST = 0.35;
 /** Whether the change stands out: its mean size within the mask against the surface's own deviation. */
-export function isVisible(before: Planes, after: Planes, mask: Field): boolean {
+export function isVisible(before: Planes, after: Planes, mask: Field, contrast = PAINTED_CONTRAST): boolean {
   let [change, weight, sum, squares] = [0, 0, 0, 0];
   for (let i = 0; i < mask.length; i++) {
     const m = mask[i] as number;
@@ -53,63 +61,11 @@ export function isVisible(before: Planes, after: Planes, mask: Field): boolean {
   }
   const mean = sum / mask.length;
   const deviation = Math.sqrt(Math.max(0, squares / mask.length - mean * mean));
-  return weight > 12 && change / weight > Math.max(0.02, 0.35 * deviation);
+  return weight > 12 && change / weight > Math.max(0.02, contrast * deviation);
 }
 
 function greyAt({ rgb: [r, g, b] }: Planes, i: number): number {
   return ((r[i] as number) + (g[i] as number) + (b[i] as number)) / 3;
-}
-
-/** An ellipse with a ragged or a clean edge, or a rectangle; 6 to 26 pixels across. */
-function blob(side: number, random: Random): Field {
-  const [cx, cy] = [random.between(4, side - 4), random.between(4, side - 4)];
-  const [rx, ry, angle] = [random.between(3, 13), random.between(3, 13), random.next() * Math.PI];
-  const rag = random.next() < 0.5 ? latticeNoise(side, { cellX: 5, cellY: 5 }, random) : null;
-  const power = random.next() < 0.3 ? 8 : 2;
-  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
-  return fieldOf(side, (x, y) => {
-    const u = Math.abs(((x - cx) * cos + (y - cy) * sin) / rx);
-    const v = Math.abs(((y - cy) * cos - (x - cx) * sin) / ry);
-    const away = u ** power + v ** power + 0.4 * (rag ? (rag[y * side + x] as number) : 0);
-    return clamp((1.15 - away) * 3);
-  });
-}
-
-function softBlob(side: number, random: Random): Field {
-  const [cx, cy, radius] = [random.between(0, side), random.between(0, side), random.between(4, 14)];
-  const rag = latticeNoise(side, { cellX: 8, cellY: 8 }, random);
-  return fieldOf(side, (x, y) =>
-    clamp(1.4 * Math.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / (2 * radius * radius))) + 0.1 * (rag[y * side + x] as number) - 0.25),
-  );
-}
-
-function line(side: number, random: Random): Field {
-  const [x0, y0, angle, length] = [random.between(0, side), random.between(0, side), random.next() * Math.PI, random.between(10, side)];
-  const width = random.between(0.5, 1.8);
-  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
-  return fieldOf(side, (x, y) => {
-    const along = (x - x0) * cos + (y - y0) * sin;
-    const across = Math.abs((y - y0) * cos - (x - x0) * sin);
-    return Math.abs(along) < length / 2 ? clamp(width + 0.5 - across) : 0;
-  });
-}
-
-function curve(side: number, random: Random): Field {
-  const out = new Float32Array(side * side);
-  let [x, y, angle] = [random.between(0, side), random.between(0, side), random.next() * 2 * Math.PI];
-  const [bend, width] = [random.between(-0.12, 0.12), random.between(0.6, 1.6)];
-  for (let step = random.between(15, 60); step > 0; step--) {
-    angle += bend + random.between(-0.15, 0.15);
-    x += Math.cos(angle);
-    y += Math.sin(angle);
-    for (let j = Math.max(0, Math.floor(y - 2)); j <= Math.min(side - 1, Math.ceil(y + 2)); j++) {
-      for (let i = Math.max(0, Math.floor(x - 2)); i <= Math.min(side - 1, Math.ceil(x + 2)); i++) {
-        const at = j * side + i;
-        out[at] = Math.max(out[at] as number, clamp(width + 0.5 - Math.hypot(i - x, j - y)));
-      }
-    }
-  }
-  return out;
 }
 
 function tone(planes: Planes, _mask: Field, random: Random): Planes {
@@ -122,6 +78,30 @@ function dark(planes: Planes, _mask: Field, random: Random): Planes {
   return each(planes, (plane) => plane.map((value) => value * depth));
 }
 
+function crevice(planes: Planes, _mask: Field, random: Random): Planes {
+  const depth = random.between(0.1, 0.6);
+  return each(planes, (plane) => plane.map((value) => value * depth));
+}
+
+/** Brown, in two tones. */
+function rust(planes: Planes, _mask: Field, random: Random): Planes {
+  const grain = latticeNoise(planes.side, { cellX: 2.5, cellY: 2.5 }, random);
+  const level = random.between(0.25, 0.5);
+  const colour = [1, random.between(0.5, 0.75), random.between(0.2, 0.5)];
+  return each(planes, (plane, c) =>
+    plane.map((value, i) => clamp(0.3 * value + 0.7 * level * (colour[c] as number) * (1 + 0.3 * (grain[i] as number)))),
+  );
+}
+
+/** Smoother than around it, and a little brighter or darker. */
+function wear(planes: Planes, _mask: Field, random: Random): Planes {
+  const [kept, shift] = [random.between(0.1, 0.6), random.between(-0.12, 0.12)];
+  return each(planes, (plane) => {
+    const flat = blur(plane, planes.side, 4, 1);
+    return plane.map((value, i) => clamp((flat[i] as number) * (1 - kept) + value * kept + shift));
+  });
+}
+
 function tint(planes: Planes, _mask: Field, random: Random): Planes {
   const factors = [random.between(0.4, 1.3), random.between(0.4, 1.2), random.between(0.3, 1.1)];
   return each(planes, (plane, c) => plane.map((value) => clamp(value * (factors[c] as number))));
@@ -129,7 +109,7 @@ function tint(planes: Planes, _mask: Field, random: Random): Planes {
 
 function noise(planes: Planes, _mask: Field, random: Random): Planes {
   const grain = random.next() < 0.5 ? whiteNoise(planes.side, random) : latticeNoise(planes.side, { cellX: 2, cellY: 2 }, random);
-  const strength = random.between(0.06, 0.3);
+  const strength = random.between(0.03, 0.3);
   return each(planes, (plane) => plane.map((value, i) => clamp(value + strength * (grain[i] as number))));
 }
 

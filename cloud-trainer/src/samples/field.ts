@@ -79,6 +79,48 @@ function transposedBoxBlur(field: Field, side: number, radius: number): Field {
   return out;
 }
 
+/** Cells around jittered points: `tone` one normal number a cell, `gap` how much farther the second nearest point is than the nearest, in pixels. */
+export function voronoi(side: number, { cellX, cellY }: { cellX: number; cellY: number }, random: Random): { gap: Field; tone: Field } {
+  const [across, down] = [Math.ceil(side / cellX) + 3, Math.ceil(side / cellY) + 3];
+  const count = across * down;
+  const [px, py, tones] = [new Float32Array(count), new Float32Array(count), new Float32Array(count)];
+  const [left, top] = [random.next(), random.next()];
+  for (let i = 0; i < count; i++) {
+    px[i] = ((i % across) - 1 - left + random.next()) * cellX;
+    py[i] = (Math.floor(i / across) - 1 - top + random.next()) * cellY;
+    tones[i] = random.normal();
+  }
+  const [gap, tone] = [new Float32Array(side * side), new Float32Array(side * side)];
+  for (let y = 0; y < side; y++) {
+    const cy = Math.floor(y / cellY + top) + 1;
+    for (let x = 0; x < side; x++) {
+      const cx = Math.floor(x / cellX + left) + 1;
+      let [first, second, nearest] = [1e9, 1e9, 0];
+      for (let j = Math.max(0, cy - 1); j <= Math.min(down - 1, cy + 1); j++) {
+        for (let i = Math.max(0, cx - 1); i <= Math.min(across - 1, cx + 1); i++) {
+          const at = j * across + i;
+          const away = ((px[at] as number) - x) ** 2 + ((py[at] as number) - y) ** 2;
+          if (away < first) [first, second, nearest] = [away, first, at];
+          else if (away < second) second = away;
+        }
+      }
+      gap[y * side + x] = Math.sqrt(second) - Math.sqrt(first);
+      tone[y * side + x] = tones[nearest] as number;
+    }
+  }
+  return { gap, tone };
+}
+
+/** 0 below −1/2, 1 above 1/2: an edge as a pixel sees it, from the distance to it in pixels. */
+export function step(distance: number): number {
+  return Math.min(1, Math.max(0, distance + 0.5));
+}
+
+/** The same with a soft foot: 0 below −1, 1 above 1. */
+export function smooth(distance: number): number {
+  return ease(Math.min(1, Math.max(0, (distance + 1) / 2)));
+}
+
 export function mix(a: Field, b: Field, weightOfB: number): Float32Array<ArrayBuffer> {
   return Float32Array.from(a, (value, i) => value * (1 - weightOfB) + (b[i] as number) * weightOfB);
 }

@@ -6,8 +6,9 @@ import { createRandom, type Random } from "@kenpin/stats";
 import sharp from "sharp";
 import type { Planes } from "./defect.ts";
 import type { Field } from "./field.ts";
-import { drawLook, drawSurface } from "./generate.ts";
-import { MATERIALS } from "./surface.ts";
+import { drawSurface } from "./generate.ts";
+import { again, drawLook } from "./imaging.ts";
+import { MATERIALS, type Material } from "./surface.ts";
 
 /** `mask` [side²] is the share of defect at each pixel; null where the whole frame is another material than it should be. */
 type Judged = { png: Uint8Array; bad: boolean; mask: Field | null };
@@ -15,13 +16,13 @@ export type Episode = { material: string; references: Uint8Array[]; frames: Judg
 
 const GOLDEN_PX = 160;
 
-/** Two good and two bad surfaces; the same seed gives the same bytes. */
+/** Two good and two bad surfaces, of four plain materials; the same seed gives the same bytes. */
 export async function goldenPictures(seed: number): Promise<{ file: string; png: Uint8Array }[]> {
   const random = createRandom(seed);
   const wanted = [false, true, false, true];
   return Promise.all(
     wanted.map(async (bad, i) => {
-      const { planes } = drawSurface(random, GOLDEN_PX, { bad });
+      const { planes } = drawSurface(random, GOLDEN_PX, { bad, material: MATERIALS[i] as Material });
       return { file: `golden/${bad ? "bad" : "good"}-${i + 1}.png`, png: await toPng(planes) };
     }),
   );
@@ -36,13 +37,17 @@ export async function drawEpisode(
   options: { sidePx: number; references: number; frames: number; changed?: boolean },
 ): Promise<Episode> {
   const family = random.pick(MATERIALS);
-  const relief = family.create(random);
+  const product = family.create(random);
   const other = options.changed ? family.create(random) : null;
   const look = drawLook(random);
   const draw = async (bad: boolean): Promise<Judged> => {
     const changed = bad && other !== null;
-    const material = { ...family, create: () => (changed ? other : relief) };
-    const { planes, mask, defect } = drawSurface(random, options.sidePx, { bad: bad && !changed, material, look });
+    const { planes, mask, defect } = drawSurface(random, options.sidePx, {
+      bad: bad && !changed,
+      material: family,
+      product: changed ? other : product,
+      look: again(look, random),
+    });
     return { png: await toPng(planes), bad: changed || defect !== null, mask: changed ? null : mask };
   };
   const references: Uint8Array[] = [];

@@ -9,8 +9,7 @@ import { join } from "node:path";
 import { createTokenizer, type ModelConfig } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
 import { surfacePool } from "./batch.ts";
-import { DEFECTS } from "./defect.ts";
-import { type Caption, captionOf } from "./generate.ts";
+import { type Caption, captionOf, FLAWS } from "./caption.ts";
 import { MATERIALS } from "./surface.ts";
 import { BASE_WORDS } from "./words.ts";
 
@@ -31,7 +30,7 @@ export function writeSurfaceShard({ config, out, seed, count }: ShardOptions, on
     for (const [i, surface] of chunk.entries()) {
       writeSync(files.pictures, surface.rgb);
       writeSync(files.masks, surface.mask);
-      const row = [MATERIALS.indexOf(surface.material), surface.defect ? DEFECTS.indexOf(surface.defect) : -1];
+      const row = [MATERIALS.indexOf(surface.material), flawAt(surface.defect?.name)];
       for (let k = 0; k < CAPTIONS; k++) {
         const caption = captionOf(surface, random);
         const known = captions.get(caption.text) ?? { caption, id: captions.size };
@@ -46,15 +45,20 @@ export function writeSurfaceShard({ config, out, seed, count }: ShardOptions, on
   closeSync(files.masks);
   writeFileSync(join(out, "labels.i32"), labels);
   const { encode } = createTokenizer(config.text);
-  const claims = [...captions.values()].map(({ caption: { text, material, state, defect } }) => ({
+  const claims = [...captions.values()].map(({ caption: { text, material, state, defect, lacks } }) => ({
     text,
     ids: [...encode(text)],
     material: material === null ? -1 : MATERIALS.findIndex(({ name }) => name === material),
     state: state === null ? -1 : Number(state === "bad"),
-    defect: defect === null ? -1 : DEFECTS.findIndex(({ name }) => name === defect),
+    defect: flawAt(defect),
+    lacks: flawAt(lacks),
   }));
   const words = { good: BASE_WORDS.good.map((text) => [...encode(text)]), bad: BASE_WORDS.bad.map((text) => [...encode(text)]) };
-  const names = { materials: MATERIALS.map(({ name }) => name), defects: DEFECTS.map(({ name }) => name) };
+  const names = { materials: MATERIALS.map(({ name }) => name), defects: FLAWS.map(({ name }) => name) };
   const index = { model: config, seed, count, captionsEach: CAPTIONS, captions: claims, words, ...names };
   writeFileSync(join(out, "index.json"), JSON.stringify(index));
+}
+
+function flawAt(flaw: string | null | undefined): number {
+  return FLAWS.findIndex(({ name }) => name === flaw);
 }

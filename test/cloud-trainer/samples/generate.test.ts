@@ -1,11 +1,14 @@
 /** Generated surfaces: the same seed draws the same, a mask says where the picture changed, a caption says what is true. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { modelConfig } from "@kenpin/clip";
+import { createTokenizer, modelConfig } from "@kenpin/clip";
 import { createRandom } from "@kenpin/stats";
+import sharp from "sharp";
 import { captionRelations, picturesOf, type Stored, surfacePool } from "../../../cloud-trainer/src/samples/batch.ts";
 import { DEFECTS, isVisible, paintDefect, type Planes } from "../../../cloud-trainer/src/samples/defect.ts";
-import { type Caption, captionOf, drawSurface, isTrueOf, surfaceStream } from "../../../cloud-trainer/src/samples/generate.ts";
+import { type Caption, captionOf, captionTable, FLAWS, isTrueOf } from "../../../cloud-trainer/src/samples/caption.ts";
+import { drawSurface, surfaceStream } from "../../../cloud-trainer/src/samples/generate.ts";
+import { surfaceSheet } from "../../../cloud-trainer/src/samples/surface-sheet.ts";
 import { MATERIALS } from "../../../cloud-trainer/src/samples/surface.ts";
 
 const SIDE = 80;
@@ -23,11 +26,11 @@ test("the same seed draws the same bytes, another seed others", () => {
 
 test("every material and every defect comes, and about half of the surfaces are defective", () => {
   const next = surfaceStream(5, 48);
-  const surfaces = Array.from({ length: 400 }, next);
+  const surfaces = Array.from({ length: 2400 }, next);
   assert.deepEqual(new Set(surfaces.map(({ material }) => material.name)), new Set(MATERIALS.map(({ name }) => name)));
   const defects = surfaces.flatMap(({ defect }) => (defect ? [defect.name] : []));
-  assert.deepEqual(new Set(defects), new Set(DEFECTS.map(({ name }) => name)));
-  assert.ok(defects.length > 140 && defects.length < 260, `${defects.length} of 400`);
+  assert.deepEqual(new Set(defects), new Set(FLAWS.map(({ name }) => name)));
+  assert.ok(defects.length > 900 && defects.length < 1500, `${defects.length} of 2400`);
 });
 
 test("levels stay in [0, 1], a good surface has an empty mask, a bad one has not", () => {
@@ -81,7 +84,10 @@ test("a defect that changed nothing is none", () => {
 
 test("a surface's own caption is true of it, and never says good of bad", () => {
   const random = createRandom(11);
-  const words = { good: /flawless|perfect|even |without defects|good condition/, bad: /defect(?!s)|damage|flaw(?!less)/ };
+  const words = {
+    good: /flawless|perfect|\beven |undamaged|clean|intact|normal|without (defects|damage)|good condition/,
+    bad: /with a|defective|faulty|flawed|(?<!un)damaged|with damage/,
+  };
   let stated = 0;
   for (const surface of pool) {
     for (let i = 0; i < 20; i++) {
@@ -89,7 +95,7 @@ test("a surface's own caption is true of it, and never says good of bad", () => 
       assert.ok(isTrueOf(caption, surface), caption.text);
       if (caption.defect !== null)
         assert.ok(
-          surface.defect?.words.some((word) => caption.text.endsWith(word)),
+          [...(surface.defect?.words ?? []), ...(surface.defect?.adjectives ?? [])].some((word) => caption.text.includes(word)),
           caption.text,
         );
       else if (caption.state !== null) assert.match(caption.text, words[surface.defect ? "bad" : "good"]);
@@ -110,8 +116,14 @@ test("a caption is false of another material, another state, and another defect,
     Stored["material"],
     Stored["material"],
   ];
-  const [scratch, hole] = DEFECTS as [Stored["defect"], Stored["defect"]];
-  const says = (material: string | null, state: Caption["state"], defect: string | null) => ({ text: "", material, state, defect });
+  const [scratch, hole] = FLAWS as [Stored["defect"], Stored["defect"]];
+  const says = (material: string | null, state: Caption["state"], defect: string | null, lacks: string | null = null) => ({
+    text: "",
+    material,
+    state,
+    defect,
+    lacks,
+  });
   const truths: [Caption, Pick<Stored, "material" | "defect">, boolean][] = [
     [says("woven", "bad", "scratch"), { material: woven, defect: scratch }, true],
     [says("woven", "bad", "scratch"), { material: woven, defect: hole }, false],
@@ -121,6 +133,9 @@ test("a caption is false of another material, another state, and another defect,
     [says("woven", "good", null), { material: wood, defect: null }, false],
     [says(null, "good", null), { material: wood, defect: null }, true],
     [says("wood", null, null), { material: wood, defect: hole }, true],
+    [says(null, null, null, "hole"), { material: wood, defect: scratch }, true],
+    [says(null, null, null, "hole"), { material: wood, defect: hole }, false],
+    [says(null, null, null, "hole"), { material: wood, defect: null }, true],
   ];
   for (const [caption, surface, expected] of truths) assert.equal(isTrueOf(caption, surface), expected, JSON.stringify(caption));
 });
@@ -146,10 +161,11 @@ test("what is said of a good surface is a negative for a defective one, unless i
     const { captions, positive, blocked } = captionRelations(surfaces, createRandom(seed));
     const own = positive.indexOf(1); // the good one's caption, for it is the first row
     if (positive[captions.length + own] === 1) continue; // both got the same
-    const speaks = /flawless|perfect|even |without defects|good condition/.test(captions[own] as string);
-    assert.equal(blocked[captions.length + own], Number(!speaks), captions[own]);
-    negatives += Number(speaks);
-    setAside += Number(!speaks);
+    const speaks = captionTable().find(({ caption }) => caption.text === captions[own])?.caption;
+    const isFalse = speaks?.state === "good" || speaks?.lacks === "hole";
+    assert.equal(blocked[captions.length + own], Number(!isFalse), captions[own]);
+    negatives += Number(isFalse);
+    setAside += Number(!isFalse);
   }
   assert.ok(negatives > 300 && setAside > 10, `${negatives} negatives, ${setAside} set aside`);
 });
@@ -174,6 +190,30 @@ test("patch targets follow the mask through every turn, doubtful patches weigh n
     near(pixelValues[pixel] as number, (1 - config.preprocess.mean[0]) / config.preprocess.std[0]);
   }
   assert.deepEqual(turned, new Set([0, grid - 1, grid * (grid - 1), grid * grid - 1]), "each corner of the picture");
+});
+
+test("captions are distinct, and short enough for the base model's text tower", () => {
+  const { encode } = createTokenizer(config.text);
+  const texts = captionTable().map(({ caption }) => caption.text);
+  assert.equal(new Set(texts).size, texts.length);
+  assert.deepEqual(
+    texts.filter((text) => encode(text).at(-1) !== 0),
+    [],
+  );
+});
+
+test("a sheet shows a row of every family, the same for the same seed", async () => {
+  const sheet = await surfaceSheet({ seed: 1, side: 24, columns: 3 });
+  const { width, height, format } = await sharp(sheet).metadata();
+  assert.equal(format, "png");
+  assert.ok(height > MATERIALS.length * 48 && width > 3 * 48, `${width} × ${height}`);
+  assert.deepEqual(await surfaceSheet({ seed: 1, side: 24, columns: 3 }), sheet);
+  assert.notDeepEqual(await surfaceSheet({ seed: 2, side: 24, columns: 3 }), sheet);
+});
+
+test("families that resemble a real set are marked", () => {
+  const marked = MATERIALS.flatMap(({ name, lookAlikeOf }) => (lookAlikeOf === undefined ? [] : [`${name} ~ ${lookAlikeOf}`]));
+  assert.deepEqual(marked, ["woven ~ textile", "random field ~ textile", "grain map ~ microstructure", "beads ~ extrusion"]);
 });
 
 function surfaceOf(material: string, defect: string | null): Stored {
