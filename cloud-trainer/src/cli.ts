@@ -7,6 +7,7 @@ import { baselineCommand } from "./commands/baseline.ts";
 import { dataCommand } from "./commands/data.ts";
 import { embedCommand } from "./commands/embed.ts";
 import { engineCommand } from "./commands/engine.ts";
+import { evaluateCommand } from "./commands/evaluate.ts";
 import { exportCommand } from "./commands/export.ts";
 import { generateCommand } from "./commands/generate.ts";
 import { importCommand } from "./commands/import.ts";
@@ -33,6 +34,7 @@ const program = new Command("kenpin")
   .addCommand(dataCommand())
   .addCommand(serveCommand())
   .addCommand(stageCommand())
+  .addCommand(evaluateCommand())
   .addCommand(baselineCommand())
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())

@@ -7,7 +7,7 @@
 import { KenpinError } from "@kenpin/schema";
 import { createRandom, type Random } from "@kenpin/stats";
 
-export type Labelled = { label: "good" | "bad"; kind: string };
+export type Labelled = { label: "good" | "bad"; kind: string; split?: "train" | "test" | null };
 /** Pictures of both labels together; `test` null takes all that is left. */
 export type Wanted = { exemplars: number; calibration: number; test: number | null };
 export type Dealt<P> = { exemplars: P[]; calibration: P[]; test: P[] };
@@ -25,6 +25,44 @@ export function dealFewShot<P extends Labelled>(pictures: readonly P[], wanted: 
     return [part, [...good.splice(0, half), ...bad.splice(0, half)]] as const;
   });
   return Object.fromEntries(parts) as Dealt<P>;
+}
+
+/**
+ * Good references to teach by, from the set's own training part where it has one, and all other pictures of its test part to judge,
+ * or `test` of them, half of each label.
+ */
+export function dealReferences<P extends Labelled>(
+  pictures: readonly P[],
+  { references, calibration, test }: { references: number; calibration: number; test: number | null },
+  seed: number,
+): Dealt<P> {
+  const random = createRandom(seed);
+  const parted = (["train", "test"] as const).map((part) => pictures.filter(({ split }) => split === part));
+  const [train, judging] = parted.every((part) => part.length > 0) ? (parted as [P[], P[]]) : [pictures, pictures];
+  const exemplars = random.shuffle(train.filter(({ label }) => label === "good")).slice(0, references);
+  if (exemplars.length < references) {
+    throw new KenpinError(
+      "set-too-small",
+      `${references} good references are asked for, the set has ${exemplars.length}; ask for fewer, or add pictures`,
+    );
+  }
+  const taught = new Set(exemplars);
+  const left = judging.filter((picture) => !taught.has(picture));
+  const good = random.shuffle(left.filter(({ label }) => label === "good"));
+  const bad = evenly(
+    left.filter(({ label }) => label === "bad"),
+    random,
+  );
+  if (good.length < 1 || bad.length < 1) throw noneLeft(good.length, bad.length);
+  const calibrated = Math.min(Math.floor(calibration / 2), good.length - 1, bad.length - 1);
+  const calibrating = [...good.splice(0, calibrated), ...bad.splice(0, calibrated)];
+  const half = test === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(test / 2));
+  return { exemplars, calibration: calibrating, test: [...good.slice(0, half), ...bad.slice(0, half)] };
+}
+
+function noneLeft(good: number, bad: number): KenpinError {
+  const why = `the pictures to judge are ${good} good and ${bad} defective; at least one of each is needed`;
+  return new KenpinError("one-class-only", `${why}: add pictures of the other label, or teach fewer of them`);
 }
 
 /** Of each label, for each part. */
