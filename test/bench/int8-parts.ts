@@ -3,18 +3,19 @@
  * part leaves its models there for the next, and answers with its figures.
  */
 import { spawnSync } from "node:child_process";
-import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { bytesSource, decodeImage, encodeSafetensors, modelConfig, readAllTensors, tileFrame } from "@kenpin/clip";
-import { startInspector } from "@kenpin/inspector";
+import { type Inspector, startInspector } from "@kenpin/inspector";
 import { visionModel } from "@kenpin/onnx";
 import { createRandom } from "@kenpin/stats";
 import { stageBundle } from "../../cloud-trainer/src/bundle/stage.ts";
 import { judgingInputs } from "../../cloud-trainer/src/judging-inputs.ts";
-import { quantizeModel } from "../../cloud-trainer/src/quantize/quantize-model.ts";
+import { type QuantizeOptions, quantizeModel } from "../../cloud-trainer/src/quantize/quantize-model.ts";
 import { drawEpisode, goldenPictures } from "../../cloud-trainer/src/samples/pictures.ts";
 import { BASE_WORDS } from "../../cloud-trainer/src/samples/words.ts";
 import { withOutliers } from "../onnx/outliers.ts";
+import { type WithoutVnni, withoutVnni } from "./int8-haswell.ts";
 import type { Python } from "./int8-python.ts";
 
 export type Measured = { msMedian: number; msLeast: number; bytes: number; cosineMean: number; cosineLeast: number };
@@ -29,6 +30,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const SCRIPT = join(import.meta.dirname, "int8_routes.py");
 const NAMES = ["std", "float", "std8", ...SCHEMES];
 const FRAME_PX = 250;
+const FRAME_ROUNDS = 11;
 
 type Setup = { python: Python; dir: string; rounds: number; say: (line: string) => void };
 
@@ -40,7 +42,8 @@ export function partsOf(setup: Setup): Part[] {
     { name: `${kind}-timing`, minutes: 1, run: () => timing(setup, kind) },
   ]);
   const frames = ["student", "base"].map((model) => ({ name: `frame-${model}`, minutes: 1, run: () => frameTimes(setup, model) }));
-  return [...kinds, ...frames];
+  const without = { name: "without-vnni", minutes: 3, run: () => onHaswell(setup) };
+  return [...kinds, ...frames, without];
 }
 
 /** torch.onnx.export and quantize_dynamic of one checkpoint: seeded numbers, or the same with outliers. */
@@ -86,59 +89,70 @@ async function timing({ python, dir, rounds }: Setup, kind: string): Promise<Tim
   return JSON.parse(python.run(SCRIPT, ["time", join(dir, kind), String(kind === "plain" ? rounds : 1), ...NAMES])) as Timed;
 }
 
+function onHaswell({ dir, say }: Setup): Promise<WithoutVnni> {
+  return withoutVnni({
+    dir: join(dir, "without-vnni"),
+    draw: (side) => surfaces(19, side),
+    quantize: (model, out, calibration, rounding) => quantize(model, out, { ...rounding, calibration, judged: 4, say }),
+  });
+}
+
 /** Through the inspector that a device runs. */
 async function frameTimes({ dir, say }: Setup, name: string): Promise<Frames> {
   const model = join(ROOT, "cloud-trainer", name);
   const home = join(dir, `frame-${name}`);
   await rm(home, { recursive: true, force: true });
-  const bundle = join(home, "bundle");
-  const { preprocess, scoring } = await stageBundle({
-    modelDir: model,
-    words: BASE_WORDS,
-    golden: await goldenPictures(1),
-    outDir: bundle,
-  });
-  await writeFile(join(bundle, "manifest.json"), JSON.stringify({ precision: "fp32", preprocess, scoring }));
+  const float = join(home, "float32");
+  const { preprocess, scoring } = await stageBundle({ modelDir: model, words: BASE_WORDS, golden: await goldenPictures(1), outDir: float });
+  await writeFile(join(float, "manifest.json"), JSON.stringify({ precision: "fp32", preprocess, scoring }));
   const frames = await surfaces(16, FRAME_PX);
   await writePngs(join(home, "frames"), frames);
-  const ms: Frames["ms"] = { float32: await inspectAll(bundle, frames) };
   for (const scheme of SCHEMES) {
-    const out = join(home, scheme);
+    const out = join(home, `folder-${scheme}`);
     await quantize(model, out, { scheme, calibration: join(home, "frames"), judged: 16, say });
-    await copyFile(join(out, "vision.onnx"), join(bundle, "vision.onnx"));
-    ms[scheme] = await inspectAll(bundle, frames);
+    await cp(float, join(home, scheme), { recursive: true });
+    await copyFile(join(out, "vision.onnx"), join(home, scheme, "vision.onnx"));
   }
   const data = new Uint8Array(FRAME_PX * FRAME_PX * 3);
-  return { tiles: (await tileFrame({ width: FRAME_PX, height: FRAME_PX, data }, preprocess)).count, ms };
+  const { count } = await tileFrame({ width: FRAME_PX, height: FRAME_PX, data }, preprocess);
+  return { tiles: count, ms: await inspectInTurns(home, ["float32", ...SCHEMES], frames) };
 }
 
-async function inspectAll(bundleDir: string, frames: readonly Uint8Array[]): Promise<number> {
-  const inspector = await startInspector({ bundleDir, threads: 2 });
+/** Medians over rounds in which each bundle inspects all frames; the first round is not counted. */
+async function inspectInTurns(home: string, formats: readonly string[], frames: readonly Uint8Array[]): Promise<Frames["ms"]> {
+  const times = new Map<string, number[]>(formats.map((format) => [format, []]));
+  const inspectors = new Map<string, Inspector>();
   try {
-    const times: number[] = [];
-    for (let round = 0; round < 5; round++) {
-      for (const frame of frames) {
-        const { ms } = (await inspector.inspect(frame)).inspection;
-        if (round > 0) times.push(ms.infer);
+    for (const format of formats) inspectors.set(format, await startInspector({ bundleDir: join(home, format), threads: 2 }));
+    for (let round = 0; round < FRAME_ROUNDS; round++) {
+      for (const [format, inspector] of inspectors) {
+        for (const frame of frames) {
+          const { ms } = (await inspector.inspect(frame)).inspection;
+          if (round > 0) times.get(format)?.push(ms.infer);
+        }
       }
     }
-    return times.sort((a, b) => a - b)[Math.floor(times.length / 2)] as number;
   } finally {
-    await inspector.close();
+    for (const inspector of inspectors.values()) await inspector.close();
   }
+  const median = (list: number[]) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] as number;
+  return Object.fromEntries([...times].map(([format, list]) => [format, median(list)]));
 }
 
-type Quantizing = { scheme: (typeof SCHEMES)[number]; calibration: string; judged: number; say: (line: string) => void };
+type Quantizing = Pick<QuantizeOptions, "scheme" | "calibration"> & {
+  weights?: QuantizeOptions["weights"];
+  judged: number;
+  say: (line: string) => void;
+};
 
-async function quantize(model: string, out: string, { scheme, calibration, judged, say }: Quantizing): Promise<void> {
+async function quantize(model: string, out: string, { weights = "device", judged, say, ...asked }: Quantizing): Promise<void> {
   await rm(out, { recursive: true, force: true });
   await quantizeModel({
     model,
     out,
-    scheme,
-    calibration,
+    ...asked,
     towers: ["vision"],
-    weights: "device",
+    weights,
     images: 128,
     budget: { evaluations: 0, target: 0.997, sizeRatio: 0.3 },
     ...judgingInputs(judged),

@@ -1,6 +1,6 @@
 /**
  * `npm run bench:int8`: EVA02-B-16's image tower in 8 bits by torch.onnx.export + quantize_dynamic and by kenpin's quantizer,
- * in one onnxruntime, batch 1, two threads, in turns; the same with outlier weights; and the shipped models a frame. Weights
+ * in one onnxruntime, batch 1, two threads, in turns; the same with outlier weights, also on a processor without VNNI; and the shipped models a frame. Weights
  * are seeded: time does not depend on them.
  *
  * Prints a table, writes int8.json and int8.svg into --out. It goes in parts, whose results stay in --work until all are
@@ -13,6 +13,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { MODEL, type Frames, type Measured, type Part, partsOf, type Timed } from "./int8-parts.ts";
 import { type Bar, barChart } from "./int8-chart.ts";
+import type { WithoutVnni } from "./int8-haswell.ts";
 import { findPython } from "./int8-python.ts";
 
 type Results = Record<string, unknown>;
@@ -81,15 +82,16 @@ async function writeReport(results: Results): Promise<void> {
   const [plain, outliers] = [results["plain-timing"] as Timed, results["outliers-timing"] as Timed];
   const frames = { student: results["frame-student"] as Frames, base: results["frame-base"] as Frames };
   const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length };
-  const report = { bench: "int8", model: MODEL, ...machine, threads: 2, ...plain, outliers: outliers.models, frames };
+  const without = results["without-vnni"] as WithoutVnni;
+  const report = { bench: "int8", model: MODEL, ...machine, threads: 2, ...plain, outliers: outliers.models, frames, withoutVnni: without };
   const out = resolve(ROOT, values.out);
   await mkdir(out, { recursive: true });
   await writeFile(join(out, "int8.json"), `${JSON.stringify(report, null, 2)}\n`);
   await writeFile(join(out, "int8.svg"), chart(plain));
-  process.stdout.write(table(plain, outliers, frames));
+  process.stdout.write(table(plain, outliers, frames, without));
 }
 
-function table({ models, onnxruntime }: Timed, outliers: Timed, frames: Record<string, Frames>): string {
+function table({ models, onnxruntime }: Timed, outliers: Timed, frames: Record<string, Frames>, without: WithoutVnni): string {
   const row = (name: string) => {
     const { msMedian, msLeast, bytes, cosineMean, cosineLeast } = models[name] as Measured;
     const against = name === "float" ? "std" : "std8";
@@ -121,7 +123,18 @@ function table({ models, onnxruntime }: Timed, outliers: Timed, frames: Record<s
     "|---|---|---|",
     ...perFrame,
     "",
+    ...withoutVnniTable(without),
+    "",
   ].join("\n");
+}
+
+function withoutVnniTable(without: WithoutVnni): string[] {
+  if ("skipped" in without) return [`not run on a processor without VNNI: ${without.skipped}`];
+  return [
+    "| emulated Haswell, outlier weights | least cosine to float32 |",
+    "|---|---|",
+    ...Object.entries(without.cosineLeast).map(([name, cosine]) => `| ${name} | ${cosine.toFixed(5)} |`),
+  ];
 }
 
 function chart({ models }: Timed): string {

@@ -1,4 +1,5 @@
 /** `kenpin quantize`: a model folder in 8 bits or half precision, with a report of what that cost; see ../quantize. */
+import { join } from "node:path";
 import { parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
@@ -60,12 +61,14 @@ async function summary(
   out: string,
   { scheme, vision, text }: Awaited<ReturnType<typeof import("../quantize/quantize-model.ts").quantizeModel>>,
 ) {
-  const { auroc, cosine, ms, bytes, inFloat } = vision;
+  const { auroc, cosine, ms, bytes, inFloat, layers } = vision;
+  const worst = layers.reduce((a, b) => (b.error > a.error ? b : a));
   const points = ({ before, after }: { before: number; after: number }) => `${before.toFixed(4)} → ${after.toFixed(4)}`;
   return [
     `${out}: ${scheme}, image tower ${(bytes.ratio * 100).toFixed(1)} % of its float size, text tower ${((text?.bytes.ratio ?? 1) * 100).toFixed(1)} %`,
     `cosine to float: pictures ${cosine.imageMean.toFixed(5)}, patches ${cosine.patchMean?.toFixed(5) ?? "none"}, texts ${text?.cosine.mean.toFixed(5) ?? "none"}`,
     `AUROC on ${auroc.pictures} generated pictures: image ${points(auroc.image)}, pixel ${auroc.pixel ? points(auroc.pixel) : "none"}`,
     `one tile: ${ms.before.toFixed(1)} → ${ms.after.toFixed(1)} ms; ${inFloat.length} places kept in float`,
+    `largest error by layer: ${(worst.error * 100).toFixed(1)} %, ${worst.name}; all of it in ${join(out, "quantization.json")}`,
   ].join("\n");
 }

@@ -6,7 +6,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { decodeImage, tileFrame } from "@kenpin/clip";
-import { errorLine, KenpinError, type Preprocess } from "@kenpin/schema";
+import { KenpinError, type Preprocess } from "@kenpin/schema";
 
 export type CalibrationSet = { tiles: Float32Array[]; pictures: number; warnings: string[] };
 
@@ -24,24 +24,29 @@ export async function readCalibration(dir: string, preprocess: Preprocess, limit
       `${dir} holds no pictures (JPEG, PNG, WebP, TIFF, GIF or BMP); name a folder of frames from the line`,
     );
   const tiles: Float32Array[] = [];
-  const unreadable: string[] = [];
+  const unreadable: { name: string; why: string }[] = [];
   let pictures = 0;
-  for (const file of spread(files, limit)) {
+  const chosen = spread(files, limit);
+  for (const file of chosen) {
     try {
       tiles.push(...(await tilesOf(await readFile(file), preprocess)));
       pictures++;
     } catch (error) {
-      unreadable.push(`${relative(dir, file)} (${errorLine(error).split("\n")[0]})`);
+      unreadable.push({ name: relative(dir, file), why: ((error as Error).message.split("\n")[0] as string).replace(/; expected .*/, "") });
     }
   }
   if (pictures === 0)
     throw new KenpinError(
       "calibration-unreadable",
-      `none of the ${unreadable.length} pictures in ${dir} can be read: ${unreadable[0]}; copy them again`,
+      `none of the ${unreadable.length} pictures in ${dir} can be read; ${unreadable[0]?.name}: ${unreadable[0]?.why}; copy them again`,
     );
   const warnings: string[] = [];
-  if (unreadable.length > 0)
-    warnings.push(`${unreadable.length} pictures left out, they cannot be read: ${unreadable.slice(0, NAMED).join("; ")}`);
+  if (unreadable.length > 0) {
+    const named = unreadable.slice(0, NAMED).map(({ name }) => name);
+    const more = unreadable.length > NAMED ? ` and ${unreadable.length - NAMED} more` : "";
+    const first = `${unreadable[0]?.name}: ${unreadable[0]?.why}`;
+    warnings.push(`${unreadable.length} of ${chosen.length} pictures left out, they cannot be read: ${named.join(", ")}${more} (${first})`);
+  }
   if (pictures < FEW)
     warnings.push(`${pictures} pictures are few to calibrate on: ranges may be too narrow for the line; give ${FEW} or more`);
   return { tiles, pictures, warnings };

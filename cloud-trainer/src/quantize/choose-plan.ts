@@ -104,6 +104,13 @@ export async function choosePlan(job: TowerJob, request: Request): Promise<Chose
   };
 }
 
+/** Graphs that are written and run, before any search for places to keep in float. */
+export function choicesOf(scheme: Quantized): number {
+  if (scheme === "int8-dynamic") return ALPHAS.length;
+  const calibrators = ALPHAS.length * WIDE_AND_NARROW.length + CALIBRATORS.length - WIDE_AND_NARROW.length;
+  return scheme === "int8-static" ? calibrators + ALPHAS.length + 1 : calibrators;
+}
+
 /** Each step goes on from the best so far. */
 async function tryChoices(scheme: Quantized, tried: readonly Tried[], attempt: (choice: PlanChoice) => Promise<Tried>): Promise<void> {
   const choiceOf = ({ calibrator, alpha, dynamicShare }: Tried) => ({ calibrator, alpha, dynamicShare });

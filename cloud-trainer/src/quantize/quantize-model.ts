@@ -11,7 +11,7 @@ import { type Model, productProbe, type Scheme, textModel, textPlaces, visionMod
 import { KenpinError, type Preprocess, PromptSet } from "@kenpin/schema";
 import { wholeFolder } from "../files.ts";
 import { type CalibrationSet, readCalibration } from "./calibration-pictures.ts";
-import { type ChosenPlan, choosePlan, type SearchBudget, type TowerJob, withTower } from "./choose-plan.ts";
+import { type ChosenPlan, choicesOf, choosePlan, type SearchBudget, type TowerJob, type Tried, withTower } from "./choose-plan.ts";
 import { answersOf, cosinesOf, fidelityOf, type Judged, rankAgreement, rankingOf } from "./fidelity.ts";
 import { shortfallsOf } from "./gate.ts";
 import { halfPlan } from "./make-plan.ts";
@@ -216,10 +216,7 @@ async function finish(
   { dir, workDir, options, weights, float, probe }: FinishOptions,
 ): Promise<{ tower: TowerReport; chosen: ChosenPlan | null }> {
   const { scheme, budget, onProgress } = options;
-  const say = (tried: ChosenPlan["tried"][number]) =>
-    onProgress(
-      `${job.tower}: ${tried.calibrator}, smoothing ${tried.alpha}${tried.dynamicShare > 0 ? `, ${tried.dynamicShare} of the ranges measured` : ""}, ${tried.inFloat.length} places in float: fidelity ${tried.fidelity.toFixed(5)}`,
-    );
+  const say = scheme === "fp16" ? () => undefined : triedLines(job.tower, choicesOf(scheme), onProgress);
   const chosen = scheme === "fp16" ? null : await choosePlan(job, { scheme, weights, budget, workDir, onTried: say });
   const plan = chosen?.plan ?? halfPlan(job.places);
   const after = await job.source.write(job.tower, job.draw({ plan }), dir);
@@ -237,6 +234,21 @@ async function finish(
       ms: { before: ms[0] as number, after: ms[1] as number },
     },
     chosen,
+  };
+}
+
+/** A line a graph tried, with the time that those to come take; how many a search adds is not known before. */
+function triedLines(tower: Tower, planned: number, onProgress: QuantizeOptions["onProgress"]): (tried: Tried) => void {
+  const startedAt = Date.now();
+  let count = 0;
+  return ({ calibrator, alpha, dynamicShare, inFloat, fidelity }) => {
+    count++;
+    const seconds = ((Date.now() - startedAt) / 1000 / count) * (planned - count);
+    const place = count > planned ? "search" : `${count} of ${planned}${seconds >= 1 ? `, ${Math.ceil(seconds)} s left` : ""}`;
+    const parts = [calibrator, `smoothing ${alpha}`];
+    if (dynamicShare > 0) parts.push(`${dynamicShare * 100} % of the ranges measured`);
+    if (inFloat.length > 0) parts.push(`${inFloat.length} places in float`);
+    onProgress(`${tower} (${place}): ${parts.join(", ")}: fidelity ${fidelity.toFixed(5)}`);
   };
 }
 

@@ -134,7 +134,7 @@ test("a calibration folder with nothing, with nothing readable, with three pictu
       runKenpin(["quantize", BASE, "--scheme", "int8-dynamic", ...folder, "--out", join(dir, out), "--judged", "4", "--search", "0"]);
     const refused: [string[], RegExp][] = [
       [["--calibration", empty], /^kenpin: .*empty holds no pictures .*calibration-empty/],
-      [["--calibration", broken], /^kenpin: none of the 1 pictures in .* can be read: a\.png .*calibration-unreadable/],
+      [["--calibration", broken], /^kenpin: none of the 1 pictures in .* can be read; a\.png: .*calibration-unreadable/],
       [["--calibration", join(dir, "nowhere")], /^kenpin: .*nowhere cannot be opened \(ENOENT\)/],
       [[], /^kenpin: int8-dynamic takes its ranges from pictures: name a folder .* --calibration/],
     ];
@@ -149,7 +149,7 @@ test("a calibration folder with nothing, with nothing readable, with three pictu
     const few = await run(["--calibration", join(dir, "three")], "few");
     assert.equal(few.code, 0, few.stderr);
     assert.match(few.stderr, /warning: 3 pictures are few to calibrate on/);
-    assert.match(few.stderr, /warning: 1 pictures left out, they cannot be read: torn\.png/);
+    assert.match(few.stderr, /warning: 1 of 4 pictures left out, they cannot be read: torn\.png \(torn\.png: /);
     assert.deepEqual((await readdir(dir)).sort(), ["broken", "empty", "few", "three"]);
   });
 });
