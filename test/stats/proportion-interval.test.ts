@@ -1,20 +1,11 @@
 /** Intervals hold what they promise: their coverage counted over simulated inspections, and their ends. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  auroc,
-  bootstrapInterval,
-  type Count,
-  createRandom,
-  differenceInterval,
-  exactInterval,
-  type Interval,
-  wilsonInterval,
-} from "@kenpin/stats";
+import { auroc, bootstrapInterval, type Count, createRandom, differenceInterval, exactInterval, type Interval } from "@kenpin/stats";
 
 const DRAWS = 4000;
 
-test("an exact interval covers the true rate at least as often as it says, Wilson's about as often", () => {
+test("an exact interval covers the true rate at least as often as it says", () => {
   const random = createRandom(1);
   for (const [rate, of] of [
     [0.02, 50],
@@ -22,18 +13,13 @@ test("an exact interval covers the true rate at least as often as it says, Wilso
     [0.5, 100],
     [0.97, 200],
   ] as const) {
-    const covered = { exact: 0, wilson: 0 };
-    for (let draw = 0; draw < DRAWS; draw++) {
-      const count = drawn(random, rate, of);
-      covered.exact += Number(holds(exactInterval(count, 0.95), rate));
-      covered.wilson += Number(holds(wilsonInterval(count, 0.95), rate));
-    }
-    assert.ok(covered.exact / DRAWS > 0.94, `exact at ${rate} of ${of}: ${covered.exact / DRAWS}`);
-    assert.ok(Math.abs(covered.wilson / DRAWS - 0.95) < 0.045, `Wilson's at ${rate} of ${of}: ${covered.wilson / DRAWS}`);
+    let covered = 0;
+    for (let draw = 0; draw < DRAWS; draw++) covered += Number(holds(exactInterval(drawn(random, rate, of), 0.95), rate));
+    assert.ok(covered / DRAWS > 0.945 && covered / DRAWS < 0.999, `${rate} of ${of}: ${covered / DRAWS}`);
   }
 });
 
-test("the interval of a difference of rates covers it about as often as it says, also with few cases on one side", () => {
+test("the interval of a difference of rates covers it at least as often as it says, also with few cases on one side", () => {
   const random = createRandom(2);
   for (const [p, m, q, n] of [
     [0.1, 40, 0.1, 200],
@@ -44,7 +30,7 @@ test("the interval of a difference of rates covers it about as often as it says,
     for (let draw = 0; draw < DRAWS; draw++) {
       covered += Number(holds(differenceInterval(drawn(random, p, m), drawn(random, q, n), 0.95), p - q));
     }
-    assert.ok(covered / DRAWS > 0.935 && covered / DRAWS < 0.99, `${p} of ${m} against ${q} of ${n}: ${covered / DRAWS}`);
+    assert.ok(covered / DRAWS > 0.945 && covered / DRAWS < 0.999, `${p} of ${m} against ${q} of ${n}: ${covered / DRAWS}`);
   }
 });
 
@@ -68,7 +54,6 @@ test("a bootstrapped interval of AUROC covers the true one about as often as it 
 
 test("no case and one case give wide intervals, never NaN", () => {
   assert.deepEqual(exactInterval({ count: 0, of: 0 }, 0.95), { low: 0, high: 1 });
-  assert.deepEqual(wilsonInterval({ count: 0, of: 0 }, 0.95), { low: 0, high: 1 });
   const { low, high } = exactInterval({ count: 0, of: 1 }, 0.95);
   assert.equal(low, 0);
   assert.ok(Math.abs(high - 0.975) < 1e-12);
