@@ -40,20 +40,20 @@ export function feed(builder: Builder, place: Place, x: Value, norm: Norm | null
   return { place: place.name, value, plan: found, beta, codes: codesOf(builder, value, found, isDynamic(plan, place, found)) };
 }
 
-/** Products of one place; in float one product and a split, so that nothing is read twice. */
+/** Products of one place, columns that follow each other; in float one product and a split, so that nothing is read twice. */
 export function products(builder: Builder, fed: Fed, product: Product): Value[] {
   const { graph, plan, taps } = builder;
-  const { bias, columns } = product;
+  const { columns } = product;
   if (taps) tapWeights(builder, fed, product);
-  const whole = { from: 0, to: bias.length };
   if (fed.codes && plan && plan.scheme !== "qdq") return columns.map((part) => eightBit(builder, fed, product, part));
-  const covered = columns.reduce((sum, { from, to }) => sum + to - from, 0);
-  const part = columns.length === 1 ? (columns[0] as Columns) : whole;
-  const one = floatOrPaired(builder, fed, product, fed.codes || covered === bias.length ? part : whole);
-  if (columns.length === 1 && (fed.codes || covered === bias.length)) return [one];
-  const sizes = columns.map(({ from, to }) => to - from);
-  if (covered === bias.length) return graph.split(one, 2, sizes);
-  return columns.map(({ from, to }) => graph.slice(one, 2, from, to));
+  const span = { from: (columns[0] as Columns).from, to: (columns.at(-1) as Columns).to };
+  const one = floatOrPaired(builder, fed, product, span);
+  if (columns.length === 1) return [one];
+  return graph.split(
+    one,
+    2,
+    columns.map(({ from, to }) => to - from),
+  );
 }
 
 /** In float16 graphs norms and sums are float32: half precision ends at 65504, and residual streams have gone past it. */
@@ -154,9 +154,11 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
   const { kernel, bias } = product;
   const [rows, count] = [kernel.length / bias.length, columns.to - columns.from];
   const options = kernelOf(builder, fed, product, columns);
+  // A weight keeps its name and form in every graph; a runtime cuts such a constant once, as it opens the model.
+  const picked = (weights: Value, axis: number) => (count === bias.length ? weights : graph.slice(weights, axis, columns.from, columns.to));
   if (plan?.scheme === "fp16" && fed.plan) {
-    const out = graph.op("MatMul", [fed.value, graph.made("half", [rows, count], halfWeight(options.kernel))]);
-    return graph.op("Add", [out, graph.made("half", [count], halfWeight(bias))]);
+    const weights = picked(graph.made("half", [rows, bias.length], halfWeight(options.kernel)), 1);
+    return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), picked(graph.made("half", [bias.length], halfWeight(bias)), 0)]);
   }
   if (fed.codes && plan) {
     const { codes, scales } = roundedKernel(options, plan.weights);
@@ -169,8 +171,8 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
     const weights = graph.made("float", [rows, count], floatKernel(options));
     return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), movedBiasOf(builder, fed, product, columns)]);
   }
-  const out = graph.op("MatMul", [fed.value, graph.weight(options.kernel, [rows, count])]);
-  return bias.names.length === 0 ? out : graph.op("Add", [out, graph.weight(bias, [count])]);
+  const out = graph.op("MatMul", [fed.value, picked(graph.weight(options.kernel, [rows, bias.length]), 1)]);
+  return bias.names.length === 0 ? out : graph.op("Add", [out, picked(graph.weight(bias, [bias.length]), 0)]);
 }
 
 function movedBiasOf(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {
