@@ -31,7 +31,7 @@ export function imageFigures(scored: readonly Scored[], cut: number): ImageFigur
   const rates = ratesOf(confusionAt(scores, labels, cut));
   return {
     auroc: both ? auroc(scores, labels) : null,
-    averagePrecision: both ? averagePrecision(scores, labels) : null,
+    averagePrecision: both ? Math.min(1, averagePrecision(scores, labels)) : null, // a sum may end a rounding above
     f1Max: both ? bestF1(scores, labels).f1 : null,
     accuracy: figure(rates.accuracy),
     escapeRate: figure(rates.escapeRate),
