@@ -25,7 +25,7 @@ export function scoreCommand(): Command {
   return new Command("score")
     .description("choose how a model's similarities become one score, on generated surfaces only; writes scoring.json")
     .requiredOption("--model <dir>", "weights' folder")
-    .option("--episodes <n>", "materials to choose on", "12")
+    .option("--episodes <n>", "materials to choose on", "15")
     .option("--seed <n>", "the same seed draws the same surfaces", "4242")
     .action(async (given: unknown) => {
       const { model, episodes: count, seed } = parseAtDoor(Options, given, "kenpin score");
