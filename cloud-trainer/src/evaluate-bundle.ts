@@ -109,11 +109,11 @@ function ofOne(judge: BundleJudge): JudgeFor {
 
 /** What must be the same for a seed judged before to count. */
 function comparable(
-  { plan: { seeds: _, ...plan }, controls, retrainSeconds, words }: EvaluationJob,
-  bundle: OpenedBundle,
+  { plan: { seeds: _, ...plan }, controls, retrainSeconds }: EvaluationJob,
+  { decides }: OpenedBundle,
   { digest }: PictureSet,
 ) {
-  return { plan, controls, retrainSeconds, words, bundle: bundle.sha256, precision: bundle.precision, digest };
+  return { plan, controls, retrainSeconds, decides, digest };
 }
 
 function dataOf(

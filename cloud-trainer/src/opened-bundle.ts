@@ -24,6 +24,8 @@ export type OpenedBundle = {
   kind: "bundle" | "folder" | "weights";
   name: string;
   sha256: string;
+  /** Of all that decides: two bundles of the same weights may differ in words or scoring. */
+  decides: string;
   precision: "fp32" | "fp16" | "int8";
   parameters: number;
   thresholds: Thresholds;
@@ -48,6 +50,7 @@ const JUDGED = 96;
 const MANIFEST_LIMIT = 1024 * 1024;
 /** What a bundle may hold in one file; the same as a device takes of the whole. */
 const FILE_LIMIT = 2 * 1024 ** 3;
+const DECIDES = ["manifest.json", "prompts.json", "thresholds.json", "vision.onnx"];
 /** An evaluation looks at releases of any age, on any machine. */
 const ANY = { newestRelease: 0, agentVersion: "999.0.0" };
 
@@ -177,6 +180,7 @@ async function described(dir: string, kind: OpenedBundle["kind"]): Promise<Omit<
     kind,
     name: whole.name ?? basename(dir),
     sha256: sha256(await readFile(file)),
+    decides: sha256(Buffer.concat(await Promise.all(DECIDES.map((part) => readFile(join(dir, part)))))),
     precision,
     parameters,
     thresholds: await readJsonFile(Thresholds, join(dir, "thresholds.json")),

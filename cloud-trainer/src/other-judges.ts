@@ -13,7 +13,6 @@ import type { JudgeFor } from "./evaluate/seed-run.ts";
 import { readJsonFile } from "./json-file.ts";
 import type { OpenedBundle } from "./opened-bundle.ts";
 import { goldenPictures } from "./samples/pictures.ts";
-import { tune } from "./tune.ts";
 import { type TuneJob, TuneResult } from "./tune-job.ts";
 import { readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
 
@@ -47,6 +46,7 @@ export function retrainedJudge(bundle: OpenedBundle, { seconds, onNote }: { seco
       }
       const job: TuneJob = { run: `seed-${seed}`, parentModel, words: bundle.words, samples, budgetSeconds: seconds, seed };
       await writeFile(join(folder, "job.json"), JSON.stringify(job));
+      const { tune } = await import("./tune.ts"); // loads a whole training engine
       await tune(folder, () => {}, onNote);
       const { manifest } = await readJsonFile(TuneResult, join(folder, "result.json"));
       await writeFile(join(folder, "staged/manifest.json"), JSON.stringify(manifest));

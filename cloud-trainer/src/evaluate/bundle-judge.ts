@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { enlargeMap, type Inspector, startInspector } from "@kenpin/inspector";
 import type { Thresholds } from "@kenpin/schema";
 
-export type JudgedFrame = { label: "good" | "bad"; bytes: () => Promise<Uint8Array> };
-export type PixelMap = { values: Float32Array; width: number; height: number };
+type JudgedFrame = { label: "good" | "bad"; bytes: () => Promise<Uint8Array> };
+type PixelMap = { values: Float32Array; width: number; height: number };
 export type StageMs = Record<"decode" | "preprocess" | "infer" | "map" | "decide" | "total", number>;
 export type Outcome = "pass" | "unknown" | "fail";
 export type BundleJudge = {
