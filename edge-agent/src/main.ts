@@ -72,7 +72,9 @@ async function run(file: string): Promise<void> {
   const log = pino({ level: config.logLevel, base: { agent: config.agent } });
   const agent = await startAgent(config, log);
   log.info({ version: AGENT_VERSION, pid: process.pid, cameras: config.cameras.length }, "agent-running");
+  let isStopping = false;
   const stop = () => {
+    isStopping = true;
     setTimeout(() => process.exit(), STOP_LIMIT_MS).unref();
     void agent.stop().then(
       () => log.info("agent-stopped"),
@@ -82,6 +84,7 @@ async function run(file: string): Promise<void> {
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
   agent.started.catch((error: unknown) => {
+    if (isStopping) return; // what is stopped before it started has not failed
     process.stderr.write(`kenpin-agent: ${errorLine(error)}\n`);
     process.exitCode = 1;
     stop();

@@ -26,6 +26,8 @@ export type Variant = {
   goldenOff?: number;
   /** A vision.onnx that is properly signed and opens nowhere. */
   brokenModel?: boolean;
+  /** The same model with a remark in its file: whatever is kept by a model's digest knows nothing of it. */
+  otherDigest?: boolean;
   expiresAt?: string;
 };
 
@@ -33,6 +35,8 @@ type Made = { files: Map<string, Uint8Array>; golden: BundleManifest["golden"]; 
 
 const LAYERS = [1];
 const FRAME_PX = 48;
+/** ModelProto's field 6, doc_string, of two letters. */
+const REMARK = Buffer.from([0x32, 2, 0x68, 0x69]);
 const folder = mkdtempSync(join(tmpdir(), "kenpin-test-bundle-"));
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 const random = createRandom(11);
@@ -47,6 +51,7 @@ export async function testBundle(variant: Variant = {}): Promise<TestBundle> {
   const contents = new Map(files);
   if (variant.thresholds) contents.set("thresholds.json", json({ ...THRESHOLDS, ...variant.thresholds }));
   if (variant.brokenModel) contents.set("vision.onnx", (files.get("vision.onnx") as Uint8Array).subarray(0, 1000));
+  if (variant.otherDigest) contents.set("vision.onnx", Buffer.concat([files.get("vision.onnx") as Uint8Array, REMARK]));
   const manifest = manifestOf(golden.map((one) => ({ ...one, score: clamp(one.score + (variant.goldenOff ?? 0)) })));
   const out = join(folder, `${++packed}.kenpin`);
   const { release = 1, expiresAt = manifest.expiresAt } = variant;
