@@ -5,7 +5,8 @@
 import { availableParallelism, cpus } from "node:os";
 import { type Evaluation, Evaluation as Contract, EVALUATION_FORMAT, KenpinError } from "@kenpin/schema";
 import { type BundleJudge, openJudge } from "./evaluate/bundle-judge.ts";
-import { evaluate, type ScoreRow } from "./evaluate/evaluate.ts";
+import { evaluate } from "./evaluate/evaluate.ts";
+import type { ScoreRow } from "./evaluate/evaluation-figures.ts";
 import { type EvaluatedPicture, seePictures } from "./evaluate/evaluated-picture.ts";
 import type { JudgeFor, Plan } from "./evaluate/seed-run.ts";
 import { readSliceTable } from "./evaluate/slice-table.ts";
