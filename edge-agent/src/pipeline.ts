@@ -33,7 +33,7 @@ export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
   const { config, watches, journal, reporter, references, onReference } = stages;
   if (journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
   const seen = await look(stages, frame);
-  const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection?.stats ?? null) ?? null;
+  const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection) ?? null;
   const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const { setup, provider, inspection, failure } = seen;
   const draft = draftVerdict({ config, frame, inspection, distrust: failure ?? doubt, setup, provider });
@@ -50,14 +50,17 @@ async function look({ supervisor }: Stages, { bytes, takenAt, camera }: Frame): 
   return supervisor.inspect({ bytes, takenAt, deadlineMs: camera.deadlineMs });
 }
 
-/** While teaching, a frame that could be looked at becomes a reference; its bytes are on the disk before its row. */
+/**
+ * While teaching, a frame that could be looked at becomes a reference, also one that is foreign to what was taught before; its
+ * bytes are on the disk before its row.
+ */
 async function keepReference(
   { references }: Stages,
   { camera, sha256, bytes }: Frame,
   inspection: Inspection | null,
   doubt: UnknownReason | null,
 ): Promise<boolean> {
-  if (!references.wants(camera.name) || !inspection || doubt || !bytes) return false;
+  if (!references.wants(camera.name) || !inspection || (doubt && doubt !== "out-of-domain") || !bytes) return false;
   await references.keep(sha256, bytes);
   return true;
 }

@@ -39,7 +39,7 @@ export function draftVerdict({ config, frame, inspection, distrust, setup, provi
     mode: "live",
     score,
     threshold: setup.thresholds.cut,
-    coverage: null,
+    coverage: setup.thresholds.promise?.coverage ?? null,
     ...(inspection && { prompt: inspection.prompt }),
     regions: inspection?.regions ?? [],
     bundle: setup.bundle,

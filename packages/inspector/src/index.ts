@@ -1,4 +1,5 @@
 export { type AnomalyMap, enlargeMap, stitch } from "./anomaly-map.ts";
+export * from "./choose-thresholds.ts";
 export { type ChosenRuntime, chooseRuntime, type RuntimeChoice } from "./choose-runtime.ts";
 export type { FrameStats } from "./frame-stats.ts";
 export type { Inspection } from "./inspection.ts";

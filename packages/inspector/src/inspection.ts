@@ -29,6 +29,8 @@ export type Inspection = {
   bankZ: number | null;
   /** Deviations from the good references by which the score was made; null while words alone decide. */
   referenceZ: number | null;
+  /** How far even the calmest quarter of the patches lies from the bank, as a multiple of the references' mean; null without one. */
+  strangeness: number | null;
   prompt: string;
   regions: Region[];
   stats: FrameStats;
@@ -54,6 +56,8 @@ const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scorin
 const HEAT = { low: -1, high: 4 };
 /** A patch this likely to be defective belongs to a region: even odds. */
 const REGION_LEVEL = 0;
+/** A defect leaves at least these patches alone; another product does not. */
+const CALM_SHARE = 0.25;
 
 export type InspectionOptions = {
   runtime: Runtime;
@@ -198,6 +202,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
       textLogit: seen.text,
       bankZ,
       referenceZ,
+      strangeness: far && references ? quantileOf(far, CALM_SHARE) / Math.max(references.bankMean.mean, 1e-6) : null,
       prompt: closestPrompt(prompts, hottest(seen)),
       regions: regionsOf(map, REGION_LEVEL, { width, height }),
       stats: seen.stats,
@@ -217,6 +222,10 @@ function hottest({ patchLogits, patchEmbeds }: Seen): Float32Array {
   const at = patchLogits.reduce((best, value, i) => (value > (patchLogits[best] as number) ? i : best), 0);
   const dim = patchEmbeds.length / patchLogits.length;
   return patchEmbeds.subarray(at * dim, (at + 1) * dim);
+}
+
+function quantileOf(values: Float32Array, share: number): number {
+  return Float32Array.from(values).sort()[Math.floor(share * (values.length - 1))] as number;
 }
 
 /** Milliseconds since it was last asked. */

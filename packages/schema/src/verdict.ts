@@ -11,6 +11,8 @@ export const UnknownReason = z.enum([
   "camera-frozen",
   "camera-black",
   "camera-blurred",
+  "camera-overexposed",
+  "out-of-domain",
   "frame-unreadable",
   "model-not-ready",
   "inspector-failed",
@@ -51,6 +53,7 @@ export const Verdict = z.strictObject({
   score: Probability.nullable(),
   threshold: Probability,
   predictionSet: z.array(z.enum(["good", "bad"])),
+  /** Share of parts whose prediction set holds the truth, as the thresholds promise; null where they promise none. */
   coverage: Probability.nullable(),
   prompt: z.string().max(300).optional(),
   regions: z.array(Region).max(16),

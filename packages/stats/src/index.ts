@@ -1,5 +1,6 @@
 export * from "./bootstrap.ts";
 export * from "./calibration.ts";
+export * from "./conformal.ts";
 export * from "./confusion.ts";
 export * from "./connected-regions.ts";
 export * from "./dual-logistic-regression.ts";
@@ -11,5 +12,6 @@ export * from "./proportion-interval.ts";
 export * from "./quantile.ts";
 export * from "./random.ts";
 export * from "./rank-correlation.ts";
-export * from "./roc.ts";
 export * from "./roc-curve.ts";
+export * from "./roc.ts";
+export { normalUpperLimit } from "./tolerance-limit.ts";

@@ -88,6 +88,7 @@ function inspection(seen: Partial<Inspection>): Inspection {
     textLogit: 0,
     bankZ: null,
     referenceZ: null,
+    strangeness: null,
     prompt: "",
     regions: [],
     stats: { mean: 100, contrast: 30, sharpness: 10 },

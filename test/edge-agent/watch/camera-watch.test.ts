@@ -12,6 +12,19 @@ test("a dark and flat picture is black, a dark one with a part in it is not", ()
   assert.equal(judge(watch, "b", { mean: 8, contrast: 30, sharpness: 12 }), null);
 });
 
+test("a blown-out picture is over-exposed, a bright one with a part in it is not", () => {
+  const watch = new CameraWatch();
+  assert.equal(judge(watch, "a", { mean: 253, contrast: 3, sharpness: 0.2 }), "camera-overexposed");
+  assert.equal(judge(watch, "b", { mean: 246, contrast: 30, sharpness: 12 }), null);
+});
+
+test("another product than was taught is out of domain, a defect over the whole part is not", () => {
+  const watch = new CameraWatch();
+  assert.equal(judge(watch, "other", SHARP, 1.8), "out-of-domain");
+  assert.equal(judge(watch, "changed weave", SHARP, 1.3), null);
+  assert.equal(judge(watch, "nothing was taught", SHARP, null), null);
+});
+
 test("the same bytes are frozen the third time in a row, and not when another frame came between", () => {
   const watch = new CameraWatch();
   const said = ["a", "a", "b", "a", "a", "a", "a", "b"].map((digest) => judge(watch, digest, SHARP));
@@ -41,11 +54,11 @@ test("a lens that slipped is blurred however long it lasts, and never on the fir
 test("a frame that is tried again because its verdict could not be kept is not frozen", () => {
   const watch = new CameraWatch();
   const frame = { sha256: "a", triggerId: "1", modifiedNs: "1" };
-  for (let i = 0; i < 10; i++) assert.equal(watch.judge(frame, SHARP), null);
+  for (let i = 0; i < 10; i++) assert.equal(watch.judge(frame, { stats: SHARP, strangeness: null }), null);
 });
 
 let delivered = 0;
 
-function judge(watch: CameraWatch, sha256: string, stats: FrameStats | null) {
-  return watch.judge({ sha256, triggerId: String(++delivered), modifiedNs: "1" }, stats);
+function judge(watch: CameraWatch, sha256: string, stats: FrameStats | null, strangeness: number | null = null) {
+  return watch.judge({ sha256, triggerId: String(++delivered), modifiedNs: "1" }, stats && { stats, strangeness });
 }
