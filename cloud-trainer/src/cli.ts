@@ -18,6 +18,7 @@ import { quantizeCommand } from "./commands/quantize.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
+import { thresholdsCommand } from "./commands/thresholds.ts";
 import { trainCommand, trainProcessCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { RECYCLE } from "./train/run-folder.ts";
@@ -39,6 +40,7 @@ const program = new Command("kenpin")
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())
   .addCommand(scoreCommand())
+  .addCommand(thresholdsCommand())
   .addCommand(trainCommand())
   .addCommand(trainProcessCommand(), { hidden: true })
   .addCommand(engineCommand())

@@ -9,6 +9,7 @@ import { cp, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Recipe, RunProgress, Stage } from "@kenpin/schema";
 import { chooseBundle } from "./choose-bundle.ts";
+import { calibrate } from "./evaluate/calibrate.ts";
 import { judgeHeldOut } from "./evaluate/held-out.ts";
 import { readJsonFile } from "./json-file.ts";
 import { readRecipe } from "./recipe/recipe-file.ts";
@@ -26,7 +27,7 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
 
   say("reading the labelled frames", 0, job.samples.length);
   const frames = await readLabelled(job.samples, note);
-  const { learn, judge } = holdOut(frames);
+  const { learn, calibrate: setCuts, judge } = holdOut(frames);
   needBothLabels(learn);
   const recipe = await recipeFor(job);
   // What was held out has taught nothing and is no part of the bundle's lineage.
@@ -51,10 +52,10 @@ export async function tune(runDir: string, tell: (progress: RunProgress) => void
   );
   await place(stagedDir, join(runDir, "staged"));
   await place(modelDir, join(runDir, "model"));
+  const bundle = { stagedDir: join(runDir, "staged"), manifest };
+  await calibrate(bundle, setCuts, (done) => say("setting the cuts", done, setCuts.length));
   say("judging held-out frames", 0, judge.length);
-  const heldOut = await judgeHeldOut({ stagedDir: join(runDir, "staged"), manifest }, judge, (done) =>
-    say("judging held-out frames", done, judge.length),
-  );
+  const heldOut = await judgeHeldOut(bundle, judge, (done) => say("judging held-out frames", done, judge.length));
   const training = { ...figuresOf(recipe, stages), ...compared };
   const result: TuneResult = TuneResult.parse({ manifest, recipe: digest(JSON.stringify(recipe)), data: [learned], training, heldOut });
   // Written last and renamed, so a result that is there is whole.

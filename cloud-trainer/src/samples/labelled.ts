@@ -14,6 +14,8 @@ export type LabelledFrame = LabelledSample & { image: RgbImage };
 
 /** One random frame in three judges; the rest learn. */
 const HELD_OUT_ONE_IN = 3;
+/** Below this many held-out frames halves of them promise nothing and judge badly. */
+const FEWEST_TO_CALIBRATE = 60;
 /** Frames are held decoded, three bytes a pixel, for as long as the training runs. */
 const RAW_LIMIT_BYTES = 2 * 1024 ** 3;
 
@@ -42,9 +44,26 @@ export async function readLabelled(samples: readonly LabelledSample[], onProblem
   return frames;
 }
 
+/**
+ * Frames that teach, frames that set the cuts, and frames that judge what came of it. Cuts are set by frames of one chance of being
+ * drawn, the commonest, since a promise for the line needs each of its parts to have had the same; and only once there are so
+ * many that both halves of what is held out can say something.
+ */
 export function holdOut<T extends Pick<LabelledSample, "sha256" | "reason" | "drawProbability">>(
   frames: readonly T[],
-): { learn: T[]; judge: T[] } {
-  const isHeldOut = (frame: T) => mayJudge(frame) && Number.parseInt(frame.sha256.slice(0, 8), 16) % HELD_OUT_ONE_IN === 0;
-  return { learn: frames.filter((frame) => !isHeldOut(frame)), judge: frames.filter(isHeldOut) };
+): { learn: T[]; calibrate: T[]; judge: T[] } {
+  const place = (frame: T) => Number.parseInt(frame.sha256.slice(0, 8), 16);
+  const isHeldOut = (frame: T) => mayJudge(frame) && place(frame) % HELD_OUT_ONE_IN === 0;
+  const learn = frames.filter((frame) => !isHeldOut(frame));
+  const heldOut = frames.filter(isHeldOut);
+  if (heldOut.length < FEWEST_TO_CALIBRATE) return { learn, calibrate: [], judge: heldOut };
+  const chance = commonest(heldOut.map(({ drawProbability }) => drawProbability));
+  const calibrates = (frame: T) => frame.drawProbability === chance && Math.floor(place(frame) / HELD_OUT_ONE_IN) % 2 === 0;
+  return { learn, calibrate: heldOut.filter(calibrates), judge: heldOut.filter((frame) => !calibrates(frame)) };
+}
+
+function commonest(values: readonly number[]): number | undefined {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }

@@ -53,8 +53,9 @@ test("only randomly drawn frames are held out, about one in three, and always th
   assert.deepEqual([learn.length, judge.length], [1800, 0], "chosen ones, and those of which the chance is not known");
   const drawn = frames("random");
   const split = holdOut(drawn);
-  assert.ok(split.judge.length > 150 && split.judge.length < 250, `${split.judge.length}`);
-  assert.deepEqual(new Set([...split.learn, ...split.judge]), new Set(drawn));
+  const heldOut = split.judge.length + split.calibrate.length;
+  assert.ok(heldOut > 150 && heldOut < 250, `${heldOut}`);
+  assert.deepEqual(new Set([...split.learn, ...split.calibrate, ...split.judge]), new Set(drawn));
   const again = holdOut(drawn.toReversed());
   assert.deepEqual(new Set(again.judge), new Set(split.judge), "whatever else is labelled, and in whatever order");
 });
@@ -62,3 +63,23 @@ test("only randomly drawn frames are held out, about one in three, and always th
 function digest(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
+
+test("cuts are set by half of what is held out once there is enough of it, of one chance of being drawn", () => {
+  const drawn = (count: number, drawProbability: number, from: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      file: "",
+      sha256: createHash("sha256")
+        .update(`${from + i}`)
+        .digest("hex"),
+      label: "good" as const,
+      reason: "random",
+      drawProbability,
+    }));
+  const few = holdOut(drawn(90, 0.1, 0));
+  assert.deepEqual([few.calibrate.length, few.judge.length > 10], [0, true]);
+  const many = holdOut([...drawn(600, 0.1, 0), ...drawn(60, 0.5, 1000)]);
+  assert.ok(many.calibrate.length > 60 && many.judge.length > 60);
+  assert.ok(many.calibrate.every(({ drawProbability }) => drawProbability === 0.1));
+  const all = new Set([...many.learn, ...many.calibrate, ...many.judge].map(({ sha256 }) => sha256));
+  assert.equal(all.size, 660, "every frame has one part");
+});
