@@ -80,7 +80,7 @@ test("tone is each colour's mean and deviation", () => {
   for (let p = 0; p < 32 * 32; p++) image.data[p * 3 + 2] = 51;
   const [red, , blue] = [0, 1, 2].map((c) =>
     plainFeatures(image)
-      .slice(-6)
+      .slice(-6 - RINGS - SECTORS)
       .slice(c * 2, c * 2 + 2),
   ) as [number[], number[], number[]];
   assert.ok(Math.abs((red[0] as number) - 150 / 255) < 1e-9 && Math.abs((red[1] as number) - 50 / 255) < 1e-9);
@@ -96,6 +96,16 @@ test("a rough spot of sixteen pixels shows in the roughness, and an even surface
     assert.ok((even?.[i] as number) < 1.8, `${even}`);
     assert.ok((rough?.[i] as number) > 3, `${rough}`);
   }
+});
+
+test("the layout of edges is told however faint they are: another contrast changes it little, another grid much", () => {
+  const grid = (step: number, low: number, high: number) =>
+    plainFeatures(picture(128, 128, (x, y) => ((Math.floor(x / step) + Math.floor(y / step)) % 2 === 0 ? low : high))).slice(
+      -RINGS - SECTORS,
+    );
+  const away = (a: number[], b: number[]) => Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] as number)) ** 2, 0));
+  const [strong, faint, other] = [grid(16, 20, 230), grid(16, 100, 140), grid(11, 20, 230)];
+  assert.ok(away(strong, faint) < 0.2 * away(strong, other), `${away(strong, faint)} and ${away(strong, other)}`);
 });
 
 function wave(side: number, level: (x: number, y: number) => number): Float64Array {
