@@ -4,7 +4,7 @@
  * those to judge. Out: the share whose set holds the truth, and the share whose set is one label, which needs no person.
  * Without pictures to calibrate by, each is held against all others of its label (leave one out).
  */
-import { mean } from "@kenpin/stats";
+import { conformalPValue, mean } from "@kenpin/stats";
 import type { Scored } from "./image-figures.ts";
 
 export type CoverageFigures = { overall: number | null; good: number | null; defective: number | null };
@@ -18,7 +18,13 @@ export function coverageOf(
   calibration: readonly Scored[] | null,
   alpha: number,
 ): { coverage: CoverageFigures; decidedRatio: number | null } {
-  const sets = judged.map((one, i) => predictionSet(one, calibration ?? judged.filter((_, j) => j !== i), alpha));
+  const known = Object.fromEntries(
+    LABELS.map((label) => [label, (calibration ?? judged).filter((one) => one.label === label).map(({ score }) => score)]),
+  ) as Record<Label, number[]>;
+  const sets = judged.map(({ score, label }): PredictionSet => {
+    const others = (as: Label) => (calibration === null && as === label ? without(known[as], score) : known[as]);
+    return { truth: label, labels: LABELS.filter((as) => conformalPValue(others(as), score, as) > alpha) };
+  });
   const covered = (some: PredictionSet[]) =>
     some.length === 0 ? null : mean(some.map(({ truth, labels }) => Number(labels.includes(truth))));
   return {
@@ -31,13 +37,6 @@ export function coverageOf(
   };
 }
 
-/** A label is in the set unless fewer than alpha of its own pictures, this one counted, are as strange to it. */
-function predictionSet({ score, label }: Scored, others: readonly Scored[], alpha: number): PredictionSet {
-  const strangeness = (value: number, as: Label) => (as === "bad" ? 1 - value : value);
-  const labels = LABELS.filter((as) => {
-    const own = others.filter((other) => other.label === as);
-    const stranger = own.filter((other) => strangeness(other.score, as) >= strangeness(score, as)).length;
-    return (stranger + 1) / (own.length + 1) > alpha;
-  });
-  return { truth: label, labels };
+function without(scores: readonly number[], own: number): number[] {
+  return scores.toSpliced(scores.indexOf(own), 1);
 }

@@ -7,7 +7,7 @@ export function fourierPower(values: Float64Array, side: number): Float64Array {
     throw new RangeError(`expected a square whose side is a power of two, got side ${side} and ${values.length} values`);
   }
   const turns = turnsOf(side);
-  let [re, im] = [Float64Array.from(values), new Float64Array(values.length)];
+  let [re, im]: [Float64Array, Float64Array] = [Float64Array.from(values), new Float64Array(values.length)];
   for (let line = 0; line < side; line++) transform(re, im, line * side, turns);
   // Columns become rows: neighbours in memory are many times faster than steps of a whole row.
   [re, im] = [transposed(re, side), transposed(im, side)];
