@@ -50,7 +50,10 @@ export async function evaluateBundle(job: EvaluationJob): Promise<{ evaluation: 
     const columns = await columnsOf(job, set, readable);
     const random = job.controls ? await openRandomJudge(bundle, { words: job.words, seed: 1 }) : null;
     if (random) closing.unshift(random.close);
-    const shared = job.retrainSeconds === null ? await openJudge(bundle.dir, { keepSights: job.plan.seeds.length > 1 }) : null;
+    const shared =
+      job.retrainSeconds === null
+        ? await openJudge(bundle.dir, { keepSights: job.plan.seeds.length > 1 || seen.some(({ mask }) => mask !== null) })
+        : null;
     if (shared) closing.unshift(shared.close);
     const { figures, used, scores } = await evaluate({
       pictures: seen,
@@ -60,7 +63,7 @@ export async function evaluateBundle(job: EvaluationJob): Promise<{ evaluation: 
       random,
       columns,
       kept: keepSeeds(job.keep, comparable(job, bundle, set)),
-      onProgress: (done, of) => job.onProgress("judged", done, of),
+      onProgress: job.onProgress,
     });
     const findings = await findingsOf(set, { language: job.language, onProgress: (done, of) => job.onProgress("checked", done, of) });
     const { provider, precision } = shared ?? { provider: "cpu", precision: bundle.precision };

@@ -92,6 +92,8 @@ test("few-shot over seeds: means with errors, the same again from what was kept,
     evaluationText(whole.evaluation, "en"),
     /exemplars 16, calibration 12, test 8 \+ 8, seeds 3\n[\s\S]*this bundle +\d\.\d{4} ± /,
   );
+  const beaten = (whole.evaluation.image.auroc as number) > (whole.evaluation.baseline?.image.auroc as number);
+  assert.match(evaluationText(whole.evaluation, "en"), beaten ? /better than the plain numbers do/ : /not yet useful/);
   assert.match(evaluationText(whole.evaluation, "ja"), /このバンドル {2}[\s\S]*見逃し/);
 });
 

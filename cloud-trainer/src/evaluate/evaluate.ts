@@ -17,7 +17,7 @@ export type EvaluateOptions = Summing & {
   random: BundleJudge | null;
   /** Seeds of an evaluation that was cut off. */
   kept: { read: (seed: number) => Promise<SeedRun | null>; write: (run: SeedRun) => Promise<void> };
-  onProgress: (done: number, of: number) => void;
+  onProgress: (what: string, done: number, of: number) => void;
 };
 
 const TIMED = 60;
@@ -27,7 +27,7 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   const first = deal(pictures, plan, plan.seeds[0] as number);
   const each = first.exemplars.length + first.calibration.length + first.test.length * (random ? 2 : 1);
   let done = 0;
-  const onPicture = () => onProgress(++done, each * plan.seeds.length);
+  const onPicture = () => onProgress("judged", ++done, each * plan.seeds.length);
   const runs: SeedRun[] = [];
   let looks: Looks | null = null;
   for (const [i, seed] of plan.seeds.entries()) {
@@ -50,19 +50,25 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluated> {
   return summarise(runs, looks as Looks, options);
 }
 
-async function lookCloser(judge: BundleJudge, { test }: Dealt<SeenPicture>, { thresholds }: EvaluateOptions): Promise<Looks> {
-  return { pixel: await pixelFigures(judge, test), times: await judge.times(evenly(test, TIMED), thresholds) };
+async function lookCloser(judge: BundleJudge, { test }: Dealt<SeenPicture>, { thresholds, onProgress }: EvaluateOptions): Promise<Looks> {
+  const pixel = await pixelFigures(judge, test, onProgress);
+  return { pixel, times: await judge.times(evenly(test, TIMED), thresholds) };
 }
 
 /** Null where no defective picture has a mask. Good pictures have none to have; a defective one without says nothing. */
-async function pixelFigures(judge: BundleJudge, test: readonly SeenPicture[]): Promise<Evaluation["pixel"]> {
+async function pixelFigures(
+  judge: BundleJudge,
+  test: readonly SeenPicture[],
+  onProgress: EvaluateOptions["onProgress"],
+): Promise<Evaluation["pixel"]> {
   const known = test.filter(({ label, mask }) => label === "good" || mask !== null);
   const masked = known.filter(({ mask }) => mask !== null).length;
   if (masked === 0) return null;
   const ranking = createPixelRanking();
-  for (const picture of known) {
+  for (const [i, picture] of known.entries()) {
     const { values, width, height } = await judge.heat(picture);
     ranking.add({ values, mask: (await readMask(picture, { width, height })).values, width, height });
+    onProgress("mapped", i + 1, known.length);
   }
   const figure = (value: number) => (Number.isNaN(value) ? null : Math.min(1, value));
   return { auroc: figure(ranking.auroc()), aupro: figure(ranking.perRegionOverlap()), pictures: masked, regions: ranking.regions() };

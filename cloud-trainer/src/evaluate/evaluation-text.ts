@@ -34,6 +34,8 @@ const WORDS = {
     leftOut: "left out",
     notes: "Notes",
     escaped: "escapes",
+    beaten: "This bundle tells the parts apart better than the plain numbers do.",
+    notBeaten: "Plain numbers tell the parts apart as well or better: on these pictures the bundle is not yet useful.",
     stages: { decode: "decode", preprocess: "prepare", infer: "infer", map: "map", decide: "decide", total: "total" },
   },
   ja: {
@@ -62,6 +64,8 @@ const WORDS = {
     leftOut: "除外",
     notes: "注記",
     escaped: "見逃し",
+    beaten: "このバンドルは単純な数値よりもよく見分けています。",
+    notBeaten: "単純な数値でも同じかそれ以上に見分けられます。この画像では、バンドルはまだ役に立つとは言えません。",
     stages: { decode: "復号", preprocess: "前処理", infer: "推論", map: "マップ", decide: "判定", total: "合計" },
   },
 } as const;
@@ -90,6 +94,7 @@ export function evaluationText(evaluation: Evaluation, language: Language): stri
     parts.filter((part) => part !== null).join(", "),
     "",
     ...table(rowsOf(evaluation, language), words.columns),
+    ...comparison(evaluation, words),
     "",
   ];
   if (pixel) lines.push(`${words.pixel}: AUROC ${area(pixel.auroc)}, AU-PRO ${area(pixel.aupro)}`);
@@ -117,6 +122,12 @@ function rowsOf({ image, standardErrors, baseline, randomWeights }: Evaluation, 
     { name: random, opponent: randomWeights },
   ].flatMap(({ name, opponent }) => (opponent ? [{ name, image: opponent.image, errors: opponent.standardErrors?.image ?? null }] : []));
   return [{ name: model, image, errors: standardErrors?.image ?? null }, ...others];
+}
+
+/** By the areas, which no threshold moves; as good is not better. */
+function comparison({ image, baseline }: Evaluation, { beaten, notBeaten }: (typeof WORDS)[Language]): string[] {
+  if (image.auroc === null || !baseline || baseline.image.auroc === null) return [];
+  return [image.auroc > baseline.image.auroc ? beaten : notBeaten];
 }
 
 function table(rows: readonly Row[], header: readonly string[]): string[] {

@@ -109,6 +109,12 @@ function sentenceOf(column: string, worst: Gap | null): EvaluationSlice["sentenc
     };
   }
   const { en, ja } = RATES.find(({ rate }) => rate === worst.rate) as (typeof RATES)[number];
+  if (worst.gap === 0) {
+    return {
+      en: `${column}: no slice has more ${en} than the others (${worst.comparisons} comparisons).`,
+      ja: `${column}:${ja}が高い区分はありません(${worst.comparisons}通りの比較)。`,
+    };
+  }
   const points = (value: number) => (100 * value).toFixed(1);
   const { low, high } = worst.interval;
   const more = worst.gap >= 0;
