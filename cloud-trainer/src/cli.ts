@@ -15,6 +15,7 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { launchCommand } from "./commands/launch.ts";
 import { pullCommand } from "./commands/pull.ts";
 import { quantizeCommand } from "./commands/quantize.ts";
+import { reportCommand } from "./commands/report.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { stageCommand } from "./commands/stage.ts";
@@ -40,6 +41,7 @@ const program = new Command("kenpin")
   .addCommand(generateCommand())
   .addCommand(quantizeCommand())
   .addCommand(scoreCommand())
+  .addCommand(reportCommand())
   .addCommand(thresholdsCommand())
   .addCommand(trainCommand())
   .addCommand(trainProcessCommand(), { hidden: true })
