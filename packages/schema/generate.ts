@@ -18,6 +18,7 @@ const CONTRACTS = {
   command: contracts.Command,
   evaluation: contracts.Evaluation,
   label: contracts.Label,
+  "part-sheet": contracts.PartSheet,
   "prompt-set": contracts.PromptSet,
   recipe: contracts.Recipe,
   reply: contracts.Reply,

@@ -52,6 +52,21 @@ test("words point from the mean good word to the mean bad one, each of length 1,
   for (const [i, expected] of [-10, 10 * half, 10].entries()) near(logits[i] as number, expected);
 });
 
+test("a word that weighs more pulls its side's direction towards itself", () => {
+  const prompts: PromptSet = {
+    schemaVersion: 1,
+    good: ["even"],
+    bad: ["torn", "a hole"],
+    weights: [1, 3, 4],
+    dim: 3,
+    embeddings: [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    logitScale: 10,
+  };
+  const { difference } = promptDirections(prompts);
+  for (const [i, expected] of [-1, 0.6, 0.8].entries()) near(difference[i] as number, expected);
+  assert.deepEqual(promptDirections({ ...prompts, weights: [5, 6, 8] }).difference, difference, "only their ratio within a side counts");
+});
+
 test("a frame's raw text value mixes its hottest patches with its tiles' mean", () => {
   const [patches, images] = [Float32Array.of(0, 4, 8, 0), Float32Array.of(1, 3)];
   assert.equal(rawText(patches, images, SCORING), 0.5 * 8 + 0.5 * 2);
@@ -133,6 +148,8 @@ test("the closest words are those whose embedding points the same way, whichever
   assert.equal(closestPrompt(prompts, Float32Array.from([0.9, 0.1])), "even cloth");
   assert.equal(closestPrompt(prompts, Float32Array.from([0.1, 0.9])), "a hole");
   assert.equal(closestPrompt(prompts, Float32Array.from([-0.7, 0.7])), "a stain");
+  const asWritten = { ...prompts, words: ["均一な布", "穴", "シミ"] };
+  assert.equal(closestPrompt(asWritten, Float32Array.from([0.1, 0.9])), "穴");
 });
 
 test("a patch's heat is its words' logit alone, and with references words and bank in the references' deviations", () => {

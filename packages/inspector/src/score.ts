@@ -21,12 +21,13 @@ export type Moments = { mean: number; deviation: number };
 export type ReferenceValues = { text: number; patchTop: number };
 export type BankDistance = { mean: number; top: number };
 
-/** Normalised mean of the bad prompts' embeddings minus that of the good ones. */
-export function promptDirections({ good, bad, dim, embeddings, logitScale }: PromptSet): Directions {
+/** Normalised weighted mean of the bad prompts' embeddings minus that of the good ones. */
+export function promptDirections({ good, bad, weights, dim, embeddings, logitScale }: PromptSet): Directions {
   const direction = (from: number, count: number) => {
     const sum = new Float32Array(dim);
     for (let row = from; row < from + count; row++) {
-      for (let i = 0; i < dim; i++) sum[i] = (sum[i] as number) + (embeddings[row * dim + i] as number);
+      const weight = weights?.[row] ?? 1;
+      for (let i = 0; i < dim; i++) sum[i] = (sum[i] as number) + weight * (embeddings[row * dim + i] as number);
     }
     const length = Math.hypot(...sum) || 1;
     return sum.map((value) => value / length);
@@ -36,9 +37,9 @@ export function promptDirections({ good, bad, dim, embeddings, logitScale }: Pro
   return { difference: badDirection.map((value, i) => value - (goodDirection[i] as number)), logitScale };
 }
 
-/** The prompt whose embedding lies closest to this one, good or bad; all of length 1. */
-export function closestPrompt({ good, bad, dim, embeddings }: PromptSet, embed: Float32Array): string {
-  const texts = [...good, ...bad];
+/** The prompt whose embedding lies closest to this one, good or bad, as the person wrote it; all of length 1. */
+export function closestPrompt({ good, bad, words, dim, embeddings }: PromptSet, embed: Float32Array): string {
+  const texts = words ?? [...good, ...bad];
   const cosines = texts.map((_, row) => embed.reduce((sum, value, i) => sum + value * (embeddings[row * dim + i] as number), 0));
   return texts[cosines.indexOf(Math.max(...cosines))] as string;
 }

@@ -9,13 +9,21 @@ export function parseAtDoor<S extends z.ZodType>(schema: S, value: unknown, what
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   // A misspelt required key is both missing and unknown; only the second says what to mend.
-  const { issues } = result.error;
+  const issues = result.error.issues.flatMap(closest);
   const issue = (issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]) as z.core.$ZodIssue;
   const place = issue.path.length > 0 ? ` at ${issue.path.join(".")}` : "";
   throw new KenpinError(
     "invalid-input",
     `${what}${place}: ${issue.code === "unrecognized_keys" ? misspelt(schema, issue) : issue.message}`,
   );
+}
+
+/** Of a union's branches, the faults of those that got furthest: where an object came, a branch that wants text says nothing. */
+function closest(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
+  const branches = issue.errors.filter((faults) => !faults.some(({ code, path }) => code === "invalid_type" && path.length === 0));
+  const inPlace = branches.flat().map((fault) => ({ ...fault, path: [...issue.path, ...fault.path] }));
+  return inPlace.length > 0 ? inPlace.flatMap(closest) : [issue];
 }
 
 function misspelt(schema: z.ZodType, issue: z.core.$ZodIssueUnrecognizedKeys): string {
@@ -50,7 +58,8 @@ function nearest(word: string, candidates: string[]): string | null {
   return best && best.away <= Math.max(2, Math.floor(word.length / 2)) ? best.name : null;
 }
 
-function editDistance(a: string, b: string): number {
+/** Letters to insert, drop or change. */
+export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
