@@ -22,7 +22,7 @@ function door(name, allowed) {
   };
 }
 
-const CLOUD_STAGES = ["samples", "label", "train", "distill", "quantize", "evaluate", "bundle", "rollout", "serve", "import"];
+const CLOUD_STAGES = ["samples", "label", "train", "distill", "quantize", "evaluate", "report", "bundle", "rollout", "serve", "import"];
 const EDGE_STAGES = ["capture", "inspect", "decide", "record", "report", "samples", "update", "watch", "operate"];
 
 function siblings(app, stages) {

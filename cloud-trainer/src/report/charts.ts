@@ -1,5 +1,5 @@
 /** Small line charts as inline SVG, readable without colour: each line has its own dash and a name at its end. Pure. */
-export type ChartLine = { name: string; points: { x: number; y: number; error?: number | null }[] };
+type ChartLine = { name: string; points: { x: number; y: number; error?: number | null }[] };
 export type Chart = { lines: ChartLine[]; x: string; y: string; xMax: number; yMin: number; yMax: number; percent?: boolean };
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [700, 320, 68, 200, 12, 44];
