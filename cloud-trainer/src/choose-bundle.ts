@@ -5,6 +5,7 @@
  */
 import { copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { PartWords } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
 import { alignScores } from "./evaluate/align-scores.ts";
 import { type HeldOutFrame, scoreFrames } from "./evaluate/score-frames.ts";
@@ -15,7 +16,7 @@ import { goldenPictures } from "./samples/pictures.ts";
 import { readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
 
 type Choosing = {
-  words: { good: string[]; bad: string[] };
+  words: PartWords;
   seed: number;
   runDir: string;
   learn: readonly HeldOutFrame[];

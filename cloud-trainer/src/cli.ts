@@ -22,6 +22,7 @@ import { stageCommand } from "./commands/stage.ts";
 import { thresholdsCommand } from "./commands/thresholds.ts";
 import { trainCommand, trainProcessCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
+import { wordsCommand } from "./commands/words.ts";
 import { RECYCLE } from "./train/run-folder.ts";
 
 const program = new Command("kenpin")
@@ -36,6 +37,7 @@ const program = new Command("kenpin")
   .addCommand(dataCommand())
   .addCommand(serveCommand())
   .addCommand(stageCommand())
+  .addCommand(wordsCommand())
   .addCommand(evaluateCommand())
   .addCommand(baselineCommand())
   .addCommand(generateCommand())

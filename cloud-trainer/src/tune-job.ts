@@ -6,7 +6,7 @@
  *   model/       out: model.safetensors, config.json and card.json, to train on from
  *   result.json  out: TuneResult, written last
  */
-import { Name, Probability, RunRow, Sha256, TrainingFigures } from "@kenpin/schema";
+import { Name, PartWords, Probability, RunRow, Sha256, TrainingFigures } from "@kenpin/schema";
 import { z } from "zod";
 import { StagedManifest } from "./bundle/staged.ts";
 
@@ -25,7 +25,7 @@ export const TuneJob = z.strictObject({
   /** Folder of the parent's model.safetensors and config.json. */
   parentModel: z.string(),
   /** The parent bundle's words; its embeddings are made anew. */
-  words: z.strictObject({ good: z.array(z.string()).min(1), bad: z.array(z.string()).min(1) }),
+  words: PartWords,
   samples: z.array(TrainingSample).max(100_000),
   budgetSeconds: z.number().min(1),
   seed: z.int().min(0),

@@ -70,11 +70,11 @@ async function place(from: string, to: string): Promise<void> {
 }
 
 /** The ready recipe, from the parent's weights, its seconds scaled to the budget. */
-async function recipeFor({ run, parentModel, words, budgetSeconds, seed }: TuneJob): Promise<Recipe> {
+async function recipeFor({ run, parentModel, words: { good, bad }, budgetSeconds, seed }: TuneJob): Promise<Recipe> {
   const recipe = await readRecipe(RECIPE);
   const planned = recipe.stages.reduce((sum, { seconds = 0 }) => sum + seconds, 0);
   const scaled = (stage: Stage): Stage => ({ ...stage, seconds: Math.max(1, ((stage.seconds ?? 0) * budgetSeconds) / planned) });
-  const own = { name: `retraining ${run}`, licence: "the site's own", seed, words, start: { weights: parentModel } };
+  const own = { name: `retraining ${run}`, licence: "the site's own", seed, words: { good, bad }, start: { weights: parentModel } };
   return { ...recipe, ...own, stages: recipe.stages.map(scaled) };
 }
 

@@ -5,7 +5,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { BundleManifest, BundleRequest, BundleRow } from "@kenpin/schema";
+import { ensembleFor, parseModelConfig, partWords } from "@kenpin/clip";
+import type { BundleManifest, BundleRequest, BundleRow, PartWords } from "@kenpin/schema";
 import type { Database } from "../ports.ts";
 import type { HubKeys } from "./keys.ts";
 import { sealBundle } from "./seal.ts";
@@ -20,11 +21,17 @@ const TABLES = [
 const BASE = "base";
 const SEED = 1;
 
-type Words = { good: string[]; bad: string[] };
 /** Turns words into a bundle's files with a model; the heavy part, done in a process of its own. */
-export type StageWords = (job: { modelDir: string; words: Words; outDir: string; seed: number }) => Promise<StagedManifest>;
-export type Origin = { modelDir: string; words: Words };
-type Sealing = { folder: string; staged: StagedManifest; name: string; lineage: BundleManifest["lineage"]; words: Words; model: string };
+export type StageWords = (job: { modelDir: string; words: PartWords; outDir: string; seed: number }) => Promise<StagedManifest>;
+export type Origin = { modelDir: string; words: PartWords };
+type Sealing = {
+  folder: string;
+  staged: StagedManifest;
+  name: string;
+  lineage: BundleManifest["lineage"];
+  words: PartWords;
+  model: string;
+};
 type ShelfOptions = { database: Database; dataDir: string; baseDir: string; keys: HubKeys; stage: StageWords };
 type Stored = { digest: string; name: string; release: number; bytes: number; createdAt: string; parent: string | null };
 export type Shelf = Awaited<ReturnType<typeof openShelf>>;
@@ -57,10 +64,11 @@ export async function openShelf({ database, dataDir, baseDir, keys, stage }: She
     path: (digest: string) => join(outDir, `${digest}.kenpin`),
 
     /** The base model with these words. */
-    make: ({ name, good, bad }: BundleRequest): Promise<BundleRow> =>
+    make: (request: BundleRequest): Promise<BundleRow> =>
       inTurn(async () => {
         const folder = join(dataDir, "staging", randomUUID());
-        const words = { good, bad };
+        const { name } = request;
+        const words = await wordsOf(request, baseDir);
         try {
           const staged = await stage({ modelDir: baseDir, words, outDir: folder, seed: SEED });
           const recipe = await recipeOf(baseDir, words);
@@ -82,8 +90,16 @@ export async function openShelf({ database, dataDir, baseDir, keys, stage }: She
   };
 }
 
+/** Sentences as they came, or those of a part sheet beside it. */
+async function wordsOf({ name: _, ...request }: BundleRequest, baseDir: string): Promise<PartWords> {
+  if (!("sheet" in request)) return request;
+  const file = join(baseDir, "config.json");
+  const { text } = parseModelConfig(JSON.parse(await readFile(file, "utf8")), file);
+  return { ...request, ...partWords(request.sheet, ensembleFor(text)) };
+}
+
 /** What makes the same bundle again: every file of the base model, the words and the seed. */
-async function recipeOf(baseDir: string, words: Words): Promise<string> {
+async function recipeOf(baseDir: string, words: PartWords): Promise<string> {
   const hash = createHash("sha256");
   const files = (await readdir(baseDir, { withFileTypes: true })).filter((entry) => entry.isFile()).map(({ name }) => name);
   for (const name of files.sort()) {

@@ -3,21 +3,19 @@
  * In: the weights' folder, words, pictures to prove a device by. Out: files in `outDir` and what the manifest says of them.
  * Golden scores are measured by the very inspector that a device runs, on the very files that it will be sent.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { createTokenizer } from "@kenpin/clip";
-import { embedTexts, startInspector } from "@kenpin/inspector";
-import { nearestGraph, textGraph, visionGraph } from "@kenpin/onnx";
-import { type Golden, PromptSet } from "@kenpin/schema";
-import { preprocessOf, readWeightsFolder, type WeightsFolder } from "../weights-folder.ts";
+import { startInspector } from "@kenpin/inspector";
+import { nearestGraph, visionGraph } from "@kenpin/onnx";
+import type { Golden, PartWords } from "@kenpin/schema";
+import { preprocessOf, readWeightsFolder } from "../weights-folder.ts";
+import { embedWords, textTowerFiles, withTextModel } from "./embed-words.ts";
 import type { StagedManifest } from "./staged.ts";
 
-type Words = { good: string[]; bad: string[] };
 type GoldenPicture = { file: string; png: Uint8Array };
 export type StageOptions = {
   modelDir: string;
-  words: Words;
+  words: PartWords;
   golden: readonly GoldenPicture[];
   outDir: string;
   /** A graph of the same model in fewer bits, to be shipped in place of the float one. */
@@ -38,7 +36,9 @@ export async function stageBundle({ modelDir, words, golden, outDir, int8Graph }
   const float = () => visionGraph({ config, weights: tensors, layers: tokenLayers, flavour: "ort" });
   await write("vision.onnx", int8Graph ? await readFile(int8Graph) : float());
   await write("nearest.onnx", nearestGraph(tokenLayers.length * config.image.width));
-  await write("prompts.json", JSON.stringify(await embedWords(weights, words)));
+  const prompts = await withTextModel(weights, (textModel) => embedWords(weights, words, textModel));
+  await write("prompts.json", JSON.stringify(prompts));
+  if (words.withText) for (const [name, data] of textTowerFiles(weights)) await write(name, data);
   await write("thresholds.json", `${JSON.stringify(thresholds, null, 2)}\n`);
   await write("card.json", `${JSON.stringify(card, null, 2)}\n`);
   for (const { file, png } of golden) await write(file, png);
@@ -51,27 +51,6 @@ export async function stageBundle({ modelDir, words, golden, outDir, int8Graph }
     golden: await scoreGolden(outDir, decides, golden),
     provenance: card.provenance.map((row, i) => ({ ...row, ...(i === 0 && { sha256: weights.sha256 }) })),
   };
-}
-
-async function embedWords({ config, tensors }: WeightsFolder, { good, bad }: Words): Promise<PromptSet> {
-  const folder = await mkdtemp(join(tmpdir(), "kenpin-words-"));
-  try {
-    const textModel = join(folder, "text.onnx");
-    await writeFile(textModel, textGraph({ config, weights: tensors }));
-    const { encode } = createTokenizer(config.text);
-    const rows = await embedTexts({ textModel, inputIds: [...good, ...bad].map(encode) });
-    const logitScale = Math.exp(tensors.get("logit_scale")?.data[0] as number);
-    return PromptSet.parse({
-      schemaVersion: 1,
-      good,
-      bad,
-      dim: config.embedDim,
-      embeddings: rows.flatMap((row) => [...row]),
-      logitScale,
-    });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 /** An inspector reads a manifest, which cannot be whole before the scores are in it: it gets the part that decides. */

@@ -20,7 +20,13 @@ export type ServerOptions = {
   log: Logger;
 };
 
-const STATUS: Record<string, number> = { "invalid-input": 400, "not-allowed": 403, "broker-away": 503, "trainer-failed": 500 };
+const STATUS: Record<string, number> = {
+  "invalid-input": 400,
+  "word-unknown": 400,
+  "not-allowed": 403,
+  "broker-away": 503,
+  "trainer-failed": 500,
+};
 
 export async function startServer(options: ServerOptions): Promise<{ url: string; close: () => Promise<void> }> {
   const app = buildApp(options);

@@ -19,6 +19,8 @@ export const Glossary = z.strictObject({
       good: z.boolean().default(false),
     }),
   ),
+  /** Of a defect that is said not to be there. CLIP's towers hardly read "without": naming the defect would mean it. */
+  absent: Terms.min(1),
   objects: z.array(z.strictObject({ ja: Terms, en: z.string().min(1).max(100) })),
   /** Nouns that take no article. */
   uncounted: Terms,
@@ -53,8 +55,8 @@ export function openGlossary(own: Readonly<Record<string, string>> = {}, data: G
     const [, has] = JAPANESE_HAS.exec(key) ?? [];
     if (has !== undefined && states.has(has)) return state(has);
     const [, absent] = JAPANESE_NO.exec(key) ?? ENGLISH_NO.exec(key) ?? [];
-    const without = absent === undefined ? [] : absence(states.get(absent) ?? states.get(absent.replace(/s$/, "")));
-    if (without.length > 0) return { states: without, side: "good", from: "glossary" };
+    const missing = absent === undefined ? undefined : (states.get(absent) ?? states.get(absent.replace(/s$/, "")));
+    if (missing && !missing.good) return { states: data.absent, side: "good", from: "glossary" };
     if (isEnglish(word)) return { states: [phraseOf(word, data)], side: null, from: "as written" };
     return { unknown: word, nearest: nearest(key, [...Object.keys(own), ...ofStates]) };
   };
@@ -91,12 +93,6 @@ export function isEnglish(text: string): boolean {
 
 function plain(word: string): string {
   return word.normalize("NFKC").trim().replaceAll(/\s+/g, " ");
-}
-
-/** "{} with a scratch" → "{} without a scratch". */
-function absence(entry: Glossary["states"][number] | undefined): string[] {
-  const has = (entry?.states ?? []).filter((phrase) => phrase.startsWith("{} with "));
-  return has.map((phrase) => phrase.replace("{} with ", "{} without "));
 }
 
 /** An English word or phrase in no glossary: a phrase with `{}`, one that follows the object, an adjective, else a noun. */

@@ -54,7 +54,7 @@ function whatFits({ word, texts }: PromptRow, { encode, endId }: Tokenizer, cont
   );
 }
 
-/** The mean of unit rows, brought to length 1. */
+/** The mean of rows, brought to length 1. */
 function meanDirection(rows: Float32Array[]): Float32Array {
   const sum = new Float32Array((rows[0] as Float32Array).length);
   for (const row of rows) for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (row[i] as number);
@@ -62,15 +62,26 @@ function meanDirection(rows: Float32Array[]): Float32Array {
   return sum.map((value) => value / length);
 }
 
+/** What cannot work: two rows that mean the same, and a row that lies nearer to the other side than to its own. */
 function tooClose(rows: PromptRow[], means: Float32Array[]): string[] {
-  const warnings: string[] = [];
-  for (const [i, good] of rows.entries()) {
-    for (const [j, bad] of rows.entries()) {
-      if (good.side !== "good" || bad.side !== "bad") continue;
-      const cosine = (means[i] as Float32Array).reduce((sum, value, k) => sum + value * (means[j]?.[k] as number), 0);
-      if (cosine < TOO_CLOSE) continue;
-      warnings.push(`"${good.word}" (good) and "${bad.word}" (bad) mean nearly the same to this model (cosine ${cosine.toFixed(3)})`);
-    }
-  }
-  return warnings;
+  const placed = rows.map((row, i) => ({ ...row, mean: means[i] as Float32Array }));
+  const of = (side: PromptRow["side"]) => placed.filter((row) => row.side === side);
+  const same = of("good").flatMap((good) =>
+    of("bad").flatMap((bad) => {
+      const cosine = dot(good.mean, bad.mean);
+      const what = `"${good.word}" (good) and "${bad.word}" (bad) mean nearly the same to this model`;
+      return cosine < TOO_CLOSE ? [] : [`${what} (cosine ${cosine.toFixed(3)})`];
+    }),
+  );
+  const sides = { good: sideDirection(of("good")), bad: sideDirection(of("bad")) };
+  const astray = placed.filter(({ side, mean }) => dot(mean, sides[side]) < dot(mean, sides[side === "good" ? "bad" : "good"]));
+  return [...same, ...astray.map(({ side, word }) => `to this model "${word}" lies nearer to the other words than to the ${side} ones`)];
+}
+
+function sideDirection(rows: (PromptRow & { mean: Float32Array })[]): Float32Array {
+  return meanDirection(rows.map(({ mean, weight }) => mean.map((value) => value * weight)));
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
 }

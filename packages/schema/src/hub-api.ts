@@ -10,7 +10,7 @@
  * GET  /v1/agents                viewer    AgentRow[]
  * POST /v1/agents/<site>/<agent>/commands  engineer  CommandRequest → Reply
  * POST /v1/agents                admin     EnrolRequest → Enrolment
- * POST /v1/bundles               engineer  BundleRequest → BundleRow: the base model with the given words, signed
+ * POST /v1/bundles               engineer  BundleRequest → BundleRow: the base model with the given words or part sheet, signed
  * GET  /v1/bundles               viewer    BundleRow[]
  * POST /v1/runs                  engineer  RunRequest → RunRow
  * GET  /v1/runs                  viewer    RunRow[], newest first
@@ -25,6 +25,7 @@
  * POST /v1/login-links           admin     LoginLinkRequest → LoginLink
  */
 import { z } from "zod";
+import { PartSheet, PartWords } from "./part-sheet.ts";
 import { Name, Sha256, Timestamp } from "./primitives.ts";
 import { Label, Sample } from "./sample.ts";
 import { AgentStatus, BundleDesired, BundleReported } from "./topics.ts";
@@ -63,11 +64,13 @@ export type EnrolRequest = z.infer<typeof EnrolRequest>;
 export const Enrolment = z.strictObject({ site: Name, agent: Name, token: z.string(), rootKey: z.string() });
 export type Enrolment = z.infer<typeof Enrolment>;
 
-export const BundleRequest = z.strictObject({
-  name: z.string().min(1).max(100),
-  good: z.array(z.string().min(1).max(300)).min(1).max(64),
-  bad: z.array(z.string().min(1).max(300)).min(1).max(64),
-});
+const BundleName = z.string().min(1).max(100);
+const Sentences = z.array(z.string().min(1).max(300)).min(1).max(64);
+/** Whole sentences, or a part sheet; with `withText` the bundle also brings what a device needs to embed other words. */
+export const BundleRequest = z.union([
+  z.strictObject({ name: BundleName, good: Sentences, bad: Sentences, withText: PartWords.shape.withText }),
+  z.strictObject({ name: BundleName, sheet: PartSheet, withText: PartWords.shape.withText }),
+]);
 export type BundleRequest = z.infer<typeof BundleRequest>;
 
 export const BundleRow = z.strictObject({

@@ -49,5 +49,7 @@ export const PartWords = z.strictObject({
   good: z.array(z.string().min(1).max(300)).min(1).max(256),
   bad: z.array(z.string().min(1).max(300)).min(1).max(256),
   sheet: PartSheet.optional(),
+  /** Whether a bundle brings its text tower, so that words can be changed on the device. */
+  withText: z.boolean().optional(),
 });
 export type PartWords = z.infer<typeof PartWords>;

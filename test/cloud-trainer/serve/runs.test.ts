@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { unpackBundle } from "@kenpin/bundle";
-import { agentTopics, type BundleRow, PromptSet, type RunRow } from "@kenpin/schema";
+import { agentTopics, type BundleRow, PartSheet, PromptSet, type RunRow } from "@kenpin/schema";
 import { TuneJob } from "../../../cloud-trainer/src/tune-job.ts";
 import {
   makePicture,
@@ -47,6 +47,24 @@ test("words become a signed bundle that holds exactly these words", async () => 
   assert.deepEqual([manifest.name, manifest.release, bundle.release], ["cloth", 1, 1]);
   assert.deepEqual(await site.hub.client.bundles(), [bundle]);
   await rm(folder, { recursive: true });
+});
+
+test("a part sheet becomes a bundle with weighted words, which remembers the sheet; one whose words nobody knows is refused", async () => {
+  const sheet = PartSheet.parse({ part: "A-7", object: "布", bad: [{ say: "キズ", weight: 2 }, "シミ"] });
+  const made = await site.hub.client.makeBundle({ name: "cloth in words", sheet, withText: true });
+  const folder = await mkdtemp(join(tmpdir(), "kenpin-words-"));
+  const tar = join(folder, "bundle.kenpin");
+  await writeFile(tar, await site.hub.client.downloadBundle(made.digest));
+  const at = { rootKey: agent.rootKey, now: new Date(), newestRelease: 0, agentVersion: "99.0.0" };
+  const { manifest } = await unpackBundle({ tar, outDir: join(folder, "unpacked"), ...at });
+  const prompts = PromptSet.parse(JSON.parse(await readFile(join(folder, "unpacked/prompts.json"), "utf8")));
+  assert.deepEqual(prompts.bad.slice(0, 2), ["woven fabric with a scratch", "woven fabric with a stain"]);
+  const first = prompts.good.length;
+  assert.deepEqual([prompts.words?.[first], prompts.weights?.[first], prompts.weights?.[first + 1]], ["キズ", 2, 1]);
+  assert.ok(manifest.files["text.onnx"] && manifest.files["text.json"]);
+  await rm(folder, { recursive: true });
+  const unknown = PartSheet.parse({ part: "A-7", object: "布", bad: ["テカリ"] });
+  await assert.rejects(site.hub.client.makeBundle({ name: "x", sheet: unknown }), { code: "word-unknown" });
 });
 
 test("without labelled frames, or without its parent, no run is started", async () => {
