@@ -5,7 +5,16 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type BundleRow, errorLine, KenpinError, parseAtDoor, RunProgress, type RunRequest, type RunRow } from "@kenpin/schema";
+import {
+  type BundleRow,
+  errorLine,
+  KenpinError,
+  type PartWords,
+  parseAtDoor,
+  RunProgress,
+  type RunRequest,
+  type RunRow,
+} from "@kenpin/schema";
 import type { Logger } from "pino";
 import { Refusal } from "../door.ts";
 import type { Database, Emit } from "../ports.ts";
@@ -22,12 +31,11 @@ const TABLES = [
 const CURVE_POINTS = 5000;
 const LISTED_RUNS = 50;
 
-type Words = { good: string[]; bad: string[] };
 export type RunsOptions = {
   database: Database;
   dataDir: string;
   trainer: TrainerCommand;
-  originOf: (bundle: string) => Promise<{ modelDir: string; words: Words } | null>;
+  originOf: (bundle: string) => Promise<{ modelDir: string; words: PartWords } | null>;
   learnable: () => Promise<TrainingSample[]>;
   seal: (options: SealRun) => Promise<BundleRow>;
   emit: Emit;
@@ -38,7 +46,7 @@ type SealRun = {
   staged: TuneResult["manifest"];
   name: string;
   lineage: { run: string; parent: string; data: TuneResult["data"]; recipe: string };
-  words: Words;
+  words: PartWords;
   model: string;
 };
 type Current = { id: string; child: TrainerProcess | null; ended: Promise<void> };
@@ -99,7 +107,7 @@ export async function openRuns(options: RunsOptions) {
     return (await row(id)) as RunRow;
   };
 
-  const follow = async (id: string, request: RunRequest, words: Words, child: TrainerProcess): Promise<void> => {
+  const follow = async (id: string, request: RunRequest, words: PartWords, child: TrainerProcess): Promise<void> => {
     try {
       await child.done;
       const result = await finish(id, request, words, options);
@@ -144,7 +152,7 @@ async function prepare(id: string, request: RunRequest, { originOf, learnable }:
 async function finish(
   id: string,
   request: RunRequest,
-  words: Words,
+  words: PartWords,
   { dataDir, seal }: RunsOptions,
 ): Promise<NonNullable<RunRow["result"]>> {
   const folder = join(dataDir, "runs", id);
