@@ -3,7 +3,7 @@
  * Stages know nothing of one another; this file joins them. In: paths and a plan. Out: the Evaluation, and every score.
  */
 import { availableParallelism, cpus } from "node:os";
-import { type Evaluation, Evaluation as Contract, EVALUATION_FORMAT, KenpinError } from "@kenpin/schema";
+import { type Evaluation, Evaluation as Contract, EVALUATION_FORMAT, KenpinError, type PartWords } from "@kenpin/schema";
 import { type BundleJudge, openJudge } from "./evaluate/bundle-judge.ts";
 import { evaluate } from "./evaluate/evaluate.ts";
 import type { ScoreRow } from "./evaluate/evaluation-figures.ts";
@@ -20,12 +20,15 @@ export type EvaluationJob = {
   bundle: string;
   data: string;
   plan: Plan;
-  words: { good: string[]; bad: string[] };
+  /** For a folder of weights. */
+  words: PartWords;
   precision: "fp32" | "int8";
   rootKey?: string | undefined;
   slices?: string | undefined;
   /** The column of a table that must not be split, and a slice of its own. */
   by?: string | undefined;
+  /** All pictures were drawn at random with this chance. */
+  drawnAtRandom?: number | undefined;
   controls: boolean;
   /** Seconds of training for each seed; null leaves the model as it is. */
   retrainSeconds: number | null;
@@ -38,7 +41,11 @@ export type EvaluationJob = {
 
 export async function evaluateBundle(job: EvaluationJob): Promise<{ evaluation: Evaluation; scores: ScoreRow[] }> {
   const started = performance.now();
-  const set = await openPictureSet(job.data, { by: job.by, onProgress: (done, of) => job.onProgress("read", done, of) });
+  const set = await openPictureSet(job.data, {
+    by: job.by,
+    drawProbability: job.drawnAtRandom,
+    onProgress: (done, of) => job.onProgress("read", done, of),
+  });
   const { pictures, unlabelled } = labelled(set);
   const bundle = await openBundle(job.bundle, { ...job, onProgress: job.onNote });
   const closing = [bundle.close];
@@ -59,7 +66,9 @@ export async function evaluateBundle(job: EvaluationJob): Promise<{ evaluation: 
       pictures: seen,
       plan: job.plan,
       thresholds: bundle.thresholds,
-      judgeFor: shared ? ofOne(shared) : retrainedJudge(bundle, { seconds: job.retrainSeconds as number, onNote: job.onNote }),
+      judgeFor: shared
+        ? ofOne(shared)
+        : retrainedJudge(bundle, { words: job.words, seconds: job.retrainSeconds as number, onNote: job.onNote }),
       random,
       columns,
       kept: keepSeeds(job.keep, comparable(job, bundle, set)),

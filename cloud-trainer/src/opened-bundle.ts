@@ -9,7 +9,7 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { sha256, unpackBundle } from "@kenpin/bundle";
-import { BundleManifest, errorLine, KenpinError, parseAtDoor, PromptSet, Thresholds } from "@kenpin/schema";
+import { BundleManifest, errorLine, KenpinError, type PartWords, parseAtDoor, PromptSet, Thresholds } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
 import { StagedManifest } from "./bundle/staged.ts";
 import { openFile } from "./files.ts";
@@ -36,7 +36,8 @@ export type OpenedBundle = {
   close: () => Promise<void>;
 };
 export type OpenOptions = {
-  words: { good: string[]; bad: string[] };
+  /** For a folder of weights. */
+  words: PartWords;
   /** Of a folder of weights. */
   precision: "fp32" | "int8";
   /** The public root key, or a file that holds it. */

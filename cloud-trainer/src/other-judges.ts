@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { KenpinError } from "@kenpin/schema";
+import { KenpinError, type PartWords } from "@kenpin/schema";
 import { stageBundle } from "./bundle/stage.ts";
 import { type BundleJudge, openJudge } from "./evaluate/bundle-judge.ts";
 import { randomWeights } from "./evaluate/random-weights.ts";
@@ -16,10 +16,7 @@ import { goldenPictures } from "./samples/pictures.ts";
 import { type TuneJob, TuneResult } from "./tune-job.ts";
 import { readWeightsFolder, writeWeightsFolder } from "./weights-folder.ts";
 
-export async function openRandomJudge(
-  bundle: OpenedBundle,
-  { words, seed }: { words: { good: string[]; bad: string[] }; seed: number },
-): Promise<BundleJudge> {
+export async function openRandomJudge(bundle: OpenedBundle, { words, seed }: { words: PartWords; seed: number }): Promise<BundleJudge> {
   const weightsDir = weightsOf(bundle, "random weights of the same architecture");
   return inFolder(async (folder) => {
     const weights = await readWeightsFolder(weightsDir);
@@ -33,7 +30,10 @@ export async function openRandomJudge(
 }
 
 /** All four stages of a retraining, on the exemplars alone; then the new bundle is taught by them like any other. */
-export function retrainedJudge(bundle: OpenedBundle, { seconds, onNote }: { seconds: number; onNote: (line: string) => void }): JudgeFor {
+export function retrainedJudge(
+  bundle: OpenedBundle,
+  { words, seconds, onNote }: { words: PartWords; seconds: number; onNote: (line: string) => void },
+): JudgeFor {
   const parentModel = weightsOf(bundle, "retraining");
   return (exemplars, seed) =>
     inFolder(async (folder) => {
@@ -44,7 +44,7 @@ export function retrainedJudge(bundle: OpenedBundle, { seconds, onNote }: { seco
         // What is known to be chosen only trains: none of the exemplars is held out.
         samples.push({ file, sha256, label, reason: "surprising", drawProbability: 1 });
       }
-      const job: TuneJob = { run: `seed-${seed}`, parentModel, words: bundle.words, samples, budgetSeconds: seconds, seed };
+      const job: TuneJob = { run: `seed-${seed}`, parentModel, words, samples, budgetSeconds: seconds, seed };
       await writeFile(join(folder, "job.json"), JSON.stringify(job));
       const { tune } = await import("./tune.ts"); // loads a whole training engine
       await tune(folder, () => {}, onNote);

@@ -1,6 +1,6 @@
 /** `kenpin evaluate`: how well a bundle tells good from defective on pictures it has not learned from; see ../evaluate-bundle.ts. */
 import { writeFile } from "node:fs/promises";
-import { KenpinError, parseAtDoor, Probability, PromptSet } from "@kenpin/schema";
+import { KenpinError, PartWords, parseAtDoor, Probability } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import type { Plan } from "../evaluate/seed-run.ts";
@@ -24,6 +24,7 @@ const Options = z.strictObject({
   rootKey: z.string().min(1).optional(),
   slices: z.string().min(1).optional(),
   by: z.string().min(1).max(200).optional(),
+  drawnAtRandom: z.coerce.number().pipe(Probability.gt(0)).optional(),
   controls: z.boolean().default(false),
   retrain: z.coerce.number().min(1).max(86_400).optional(),
   keep: z.string().min(1).optional(),
@@ -32,7 +33,6 @@ const Options = z.strictObject({
   json: z.boolean().default(false),
 });
 type Options = z.infer<typeof Options>;
-const Words = z.strictObject({ good: PromptSet.shape.good, bad: PromptSet.shape.bad });
 
 /** The published protocol's counts for textures, good and defective together. */
 const FEWSHOT = { exemplars: 100, calibration: 100 };
@@ -51,11 +51,12 @@ export function evaluateCommand(): Command {
     .option("--seeds <n>", "draws of exemplars and test; figures become means with standard errors", "1")
     .option("--first-seed <n>", "the first of them", "1")
     .option("--alpha <p>", "prediction sets may miss the truth this often", "0.1")
-    .option("--words <file>", 'for weights: JSON {"good": [text], "bad": [text]}')
+    .option("--words <file>", 'for weights: a part sheet (YAML), or JSON {"good": [...], "bad": [...]} of whole sentences')
     .option("--precision <form>", "for weights: fp32 or int8", "fp32")
     .option("--root-key <key|file>", "for a .kenpin file: the hub's public root key")
     .option("--slices <file.csv>", "column file and any others (camera, lot, shift): is one of them worse than the rest?")
     .option("--by <column>", "in a table: the column that must not be split, a slice too")
+    .option("--drawn-at-random <p>", "all of it was drawn from the line at random, each part with this chance")
     .option("--controls", "also judge by the same architecture with random weights (for weights)")
     .option("--retrain <seconds>", "for weights: train again on each seed's exemplars for so long")
     .option("--keep <folder>", "keep each seed's scores there; cut off and started again, it goes on where it was")
@@ -80,7 +81,7 @@ async function run(options: Options): Promise<void> {
     lines.set(what, line);
     line(done, of);
   };
-  const words = options.words === undefined ? BASE_WORDS : await readJsonFile(Words, options.words);
+  const words = options.words === undefined ? BASE_WORDS : await readWords(options.bundle, options.words);
   const { evaluation, scores } = await evaluateBundle({
     ...options,
     words,
@@ -92,6 +93,20 @@ async function run(options: Options): Promise<void> {
   });
   if (options.scores !== undefined) await writeScores(options.scores, scores);
   process.stdout.write(options.json ? `${JSON.stringify(evaluation)}\n` : evaluationText(evaluation, options.language));
+}
+
+async function readWords(bundle: string, file: string): Promise<PartWords> {
+  const [{ readWeightsFolder }, { readPartSheet }, { ensembleFor, partWords }] = await Promise.all([
+    import("../weights-folder.ts"),
+    import("../bundle/part-sheet-file.ts"),
+    import("@kenpin/clip"),
+  ]);
+  const weights = await readWeightsFolder(bundle).catch((cause: unknown) => {
+    const why = `--words is for a folder of weights, which ${bundle} is not; a bundle decides by its own words`;
+    throw new KenpinError("invalid-input", why, { cause });
+  });
+  if (file.endsWith(".json")) return readJsonFile(PartWords, file);
+  return partWords(await readPartSheet(file), ensembleFor(weights.config.text));
 }
 
 function planOf({ protocol, references, exemplars, calibration, test, seeds, firstSeed, alpha }: Options): Plan {
