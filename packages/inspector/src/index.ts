@@ -18,3 +18,4 @@ export { type ModelRunner, type ModelWorker, startModel, startModelWorker, type 
 export * from "./score.ts";
 export type { Taught } from "./teaching.ts";
 export { windowMeans } from "./token-window.ts";
+export { acrossScales, badShares, harmonicMap, pictureScore, WINDOW_SIDES, windowsOf } from "./winclip.ts";

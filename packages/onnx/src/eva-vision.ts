@@ -28,10 +28,10 @@ export type VisionModelOptions = {
 };
 export type VisionGraphOptions = VisionModelOptions & { weights: Weights };
 
-type Tower = Builder & { image: ModelConfig["image"]; tokens: number };
-type Rotary = { cos: Value; sin: Value };
+export type Tower = Builder & { image: ModelConfig["image"]; tokens: number };
+export type Rotary = { cos: Value; sin: Value };
 
-const TRUNK = "visual.trunk.";
+export const TRUNK = "visual.trunk.";
 
 export function visionGraph({ weights, ...options }: VisionGraphOptions): Uint8Array {
   return visionModel(options).encode(weights);
@@ -41,7 +41,7 @@ export function visionModel(options: VisionModelOptions): Model {
   const { config, layers = [], patchEmbeds = true } = options;
   const { image, embedDim } = config;
   const tower = openTower(options);
-  const { graph, take, tokens } = tower;
+  const { graph, tokens } = tower;
   let x = patchTokens(tower);
   const rotary = image.rotary ? rotaryConstants(tower) : null;
   const kept: Value[] = [];
@@ -52,11 +52,7 @@ export function visionModel(options: VisionModelOptions): Model {
     if (first) rows = 1;
     if (layers.includes(i)) kept.push(graph.normalise(graph.slice(x, 1, 1, tokens)));
   }
-  const last = patchEmbeds || rows === 1 ? x : graph.slice(x, 1, 0, 1);
-  const fed = feed(tower, { name: `${TRUNK}head`, tokens: rows }, last, { name: `${TRUNK}norm`, eps: image.normEps, residual: true });
-  const bias = take(`${TRUNK}head.bias`);
-  const head = { kernel: take(`${TRUNK}head.weight`), bias, columns: [{ from: 0, to: embedDim }] };
-  const out = graph.normalise(toFloat(tower, products(tower, fed, head)[0] as Value));
+  const out = embeds(tower, patchEmbeds || rows === 1 ? x : graph.slice(x, 1, 0, 1), rows);
   const image1 = patchEmbeds ? graph.slice(out, 1, 0, 1) : out;
   graph.output("image_embeds", graph.reshape(image1, [0, embedDim]), ["n", embedDim]);
   if (patchEmbeds) graph.output("patch_embeds", graph.slice(out, 1, 1, tokens), ["n", tokens - 1, embedDim]);
@@ -65,6 +61,15 @@ export function visionModel(options: VisionModelOptions): Model {
     graph.output("patch_tokens", all, ["n", tokens - 1, kept.length * image.width]);
   }
   return graph.finish(config.name);
+}
+
+/** The final norm and the head, brought to length 1: [n, rows, width] → [n, rows, D]. */
+export function embeds(tower: Tower, x: Value, rows: number): Value {
+  const { graph, take, image } = tower;
+  const fed = feed(tower, { name: `${TRUNK}head`, tokens: rows }, x, { name: `${TRUNK}norm`, eps: image.normEps, residual: true });
+  const bias = take(`${TRUNK}head.bias`);
+  const head = { kernel: take(`${TRUNK}head.weight`), bias, columns: [{ from: 0, to: bias.length }] };
+  return graph.normalise(toFloat(tower, products(tower, fed, head)[0] as Value));
 }
 
 /** The places of an image tower, in order: what a plan may name, and whether a norm before it can take a smoothing. */
@@ -77,7 +82,7 @@ export function visionPlaces({ image }: ModelConfig): PlaceName[] {
   return [{ name: `${TRUNK}patch_embed.proj`, smoothable: false }, ...blocks.flat(), { name: `${TRUNK}head`, smoothable: true }];
 }
 
-function openTower({ config, layers = [], flavour = "portable", ...asked }: VisionModelOptions): Tower {
+export function openTower({ config, layers = [], flavour = "portable", ...asked }: VisionModelOptions): Tower {
   const { image } = config;
   const [plan, taps] = [asked.plan ?? null, asked.taps ?? null];
   // The mean of the residual stream is free where every reader takes it off, and `patch_tokens` is read by somebody else.
@@ -87,7 +92,8 @@ function openTower({ config, layers = [], flavour = "portable", ...asked }: Visi
   return { graph: new Graph(opset), take: tensorsOf(config), flavour, plan, taps, centred, image, tokens };
 }
 
-function patchTokens(tower: Tower): Value {
+/** Patches with the class token in front, positions added: [n, tokens, width]. */
+export function patchTokens(tower: Tower): Value {
   const { graph, take, image } = tower;
   const { size, patch, width } = image;
   const grid = size / patch;
@@ -103,7 +109,7 @@ function patchTokens(tower: Tower): Value {
   return graph.op("Add", [padded, table(tower, positions, width)]);
 }
 
-function block(tower: Tower, name: string, x: Value, rotary: Rotary | null, firstOnly: boolean): Value {
+export function block(tower: Tower, name: string, x: Value, rotary: Rotary | null, firstOnly: boolean): Value {
   const { graph, take, image } = tower;
   const pre = image.norm === "pre";
   const before = (norm: string) => (pre ? { name: `${name}${norm}`, eps: image.normEps, residual: true } : null);
@@ -172,12 +178,21 @@ function rotate({ graph, flavour, image }: Tower, value: Value, { cos, sin }: Ro
   return graph.op("Add", [graph.op("Mul", [value, cos]), graph.op("Mul", [swapped, sin])]);
 }
 
-/** Angles y/H·16·f over the first half of the pairs and x/W·16·f over the second, f_j = 10000^(−j / bands). */
 function rotaryConstants(tower: Tower): Rotary {
   const { flavour, image, tokens } = tower;
-  const grid = image.size / image.patch;
   const half = image.headDim / 2;
+  const { cos, sin } = rotaryTable(image);
+  if (flavour === "ort") return { cos: angles(tower, cos, [tokens, half]), sin: angles(tower, sin, [tokens, half]) };
+  const shape = [1, 1, tokens, 2 * half];
+  return { cos: angles(tower, bySide(cos, cos, half), shape), sin: angles(tower, bySide(negated(sin), sin, half), shape) };
+}
+
+/** Angles y/H·16·f over the first half of the pairs and x/W·16·f over the second, f_j = 10000^(−j / bands): [tokens, headDim / 2]. */
+export function rotaryTable({ size, patch, headDim }: ModelConfig["image"]): { cos: Float32Array; sin: Float32Array } {
+  const grid = size / patch;
+  const half = headDim / 2;
   const bands = half / 2;
+  const tokens = grid * grid + 1;
   const cos = new Float32Array(tokens * half).fill(1); // the class token keeps its place: cos 1, sin 0
   const sin = new Float32Array(tokens * half);
   for (let p = 0; p < grid * grid; p++) {
@@ -189,21 +204,21 @@ function rotaryConstants(tower: Tower): Rotary {
       sin[(p + 1) * half + pair] = Math.sin(angle);
     }
   }
-  if (flavour === "ort") return { cos: angles(tower, cos, [tokens, half]), sin: angles(tower, sin, [tokens, half]) };
-  const both = (left: Float32Array, right: Float32Array) => {
-    const rows = Array.from({ length: tokens }, (_, t) => [
-      ...left.subarray(t * half, t * half + half),
-      ...right.subarray(t * half, t * half + half),
-    ]);
-    return angles(tower, rows.flat(), [1, 1, tokens, 2 * half]);
-  };
-  return {
-    cos: both(cos, cos),
-    sin: both(
-      sin.map((value) => -value),
-      sin,
-    ),
-  };
+  return { cos, sin };
+}
+
+/** Rows of both, one beside the other: [tokens, half] twice → [tokens, 2·half]. */
+export function bySide(left: Float32Array, right: Float32Array, half: number): Float32Array {
+  const out = new Float32Array(left.length + right.length);
+  for (let from = 0; from < left.length; from += half) {
+    out.set(left.subarray(from, from + half), 2 * from);
+    out.set(right.subarray(from, from + half), 2 * from + half);
+  }
+  return out;
+}
+
+export function negated(values: Float32Array): Float32Array {
+  return values.map((value) => -value);
 }
 
 /** In a file of 8-bit weights the angles of a small model are a tenth: they are kept as halves there. */

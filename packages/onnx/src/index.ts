@@ -6,3 +6,4 @@ export { nearestGraph } from "./nearest.ts";
 export { productProbe } from "./probe.ts";
 export type { PlaceName, PlacePlan, QuantPlan, Scheme, WeightForm } from "./quant-plan.ts";
 export { openPrepared } from "./read-weights.ts";
+export { windowVisionGraph } from "./window-vision.ts";
