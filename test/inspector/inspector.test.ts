@@ -227,6 +227,13 @@ test("a model that was cut off, or is none, is refused by its name, and so is a 
   for (const share of [0, 0.95]) {
     await spoilt((dir) => truncate(join(dir, "vision.onnx"), Math.floor(whole * share)), "model-unreadable", /^vision\.onnx is no model/);
   }
+  const newer = async (dir: string) => {
+    const bytes = await readFile(join(dir, "vision.onnx"));
+    assert.equal(bytes[0], 8); // the field of the file's IR version
+    bytes[1] = 99;
+    await writeFile(join(dir, "vision.onnx"), bytes);
+  };
+  await spoilt(newer, "runtime-too-old", /^vision\.onnx was made for a newer onnxruntime than this one \(1\.[\d.]+\); install a newer one/);
   await spoilt((dir) => writeFile(join(dir, "nearest.onnx"), "no model"), "model-unreadable", /^nearest\.onnx is no model/);
   await spoilt((dir) => rm(join(dir, "vision.onnx")), "model-unreadable", /vision\.onnx/);
   await spoilt((dir) => rm(join(dir, "prompts.json")), "inspector-failed", /prompts\.json/);

@@ -8,6 +8,7 @@ It ends when stdin does, and with its parent. Started by the inspector's worker:
 import ctypes
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -19,8 +20,9 @@ MODEL_LIMIT = 16
 INPUT_LIMIT = 64
 DIMENSION_LIMIT = 8
 FAULT_LIMIT = 300
-# The first with every operator that our graphs use (opset 23).
-LEAST_VERSION = (1, 23)
+MESSAGE_LIMIT = 2000
+# What graphs in float need; those in 8 bits need 1.23, which their opening then says.
+LEAST_VERSION = (1, 17)
 NAMES = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -138,8 +140,10 @@ class Stderr:
         self.file.close()
 
     def fault(self):
-        lines = [line for line in self.text.split("\n") if "error" in line.lower() or "fail" in line.lower()]
-        return lines[-1][-FAULT_LIMIT:].strip() if lines else ""
+        """The first line that tells of a failure, without colours and the place in the runtime's sources."""
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", self.text)
+        lines = [line for line in plain.split("\n") if "error" in line.lower() or "fail" in line.lower()]
+        return re.sub(r"^.*(\] |FAIL : )(?=\w)", "", lines[0]).strip()[:FAULT_LIMIT] if lines else ""
 
 
 def chain(provider, header, version):
@@ -238,11 +242,11 @@ def answer(models, header, body):
         result, out = operation(header, body)
         return {"id": header["id"], "ok": True, "result": result}, out
     except Fault as fault:
-        return {"id": header["id"], "error": {"code": fault.code, "message": str(fault)[:2000]}}, b""
+        return {"id": header["id"], "error": {"code": fault.code, "message": str(fault)[:MESSAGE_LIMIT]}}, b""
     except MemoryError:
         return {"id": header["id"], "error": {"code": "out-of-memory", "message": "there is no memory left for this"}}, b""
     except Exception as error:
-        line = f"{type(error).__name__}: {error}".split("\n")[0][:FAULT_LIMIT]
+        line = f"{type(error).__name__}: {error}".split("\n")[0][:MESSAGE_LIMIT]
         return {"id": header["id"], "error": {"code": "model-failed", "message": line}}, b""
 
 

@@ -48,6 +48,7 @@ export type ModelFile = {
 /** An engine for a large model on a small device; a first use of a GPU; and anything else. */
 const MAY_TAKE_MS: Record<Provider, number> = { tensorrt: 3_600_000, cuda: 600_000, webgpu: 300_000, cpu: 600_000 };
 
+const TOO_NEW = /Unsupported model IR version|Opset \d+ is under development/;
 /** Said of the runtime itself, which no other provider could mend. */
 const GONE = new Set(["runtime-failed", "inspector-garbage"]);
 
@@ -70,6 +71,10 @@ export async function openModel(runtime: Runtime, { file, what, opening, firstRu
     }
   }
   const last = passedOver.at(-1);
+  if (last && TOO_NEW.test(last.why)) {
+    const fault = `${what} was made for a newer onnxruntime than this one (${runtime.version})`;
+    throw new KenpinError("runtime-too-old", `${fault}; install a newer one, or a bundle in float, which older ones open`, { cause });
+  }
   if (last?.provider === "cpu") {
     throw new KenpinError("model-unreadable", `${what} is no model this runtime can open (${last.why}); install the bundle again`, {
       cause,
@@ -95,5 +100,6 @@ async function proven(runtime: Runtime, { file, provider, options, firstRun }: T
 /** The runtime's message in one line, without the place in its sources that it begins with. */
 function faultLine(error: unknown): string {
   const line = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
-  return line.replace(/^.* was false\. /, "").slice(0, 300);
+  const said = line.replace(/^.* was false\. /, "").replace(/^.*\/onnxruntime_src\/.*\) (?=[A-Z])/, "");
+  return said.slice(0, 300);
 }
