@@ -1,16 +1,26 @@
 /** Promises on scores: the rules by hand, and what they keep in simulated factories. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import {
+  type CalibratedLabel,
   confidenceOf,
   conformalCut,
   conformalPValue,
   conforms,
   createRandom,
-  normalUpperLimit,
   type Random,
   samplesNeeded,
 } from "@kenpin/stats";
+
+type Golden = {
+  sets: { scores: number[]; label: CalibratedLabel; alpha: number; asked: number[]; p: number[]; conforms: boolean[] }[];
+  ranks: { n: number; alpha: number; confidence: number; rank: number }[];
+  needed: { alpha: number; confidence: number; needed: number }[];
+};
+/** Of NumPy and SciPy; made by test/fixtures/stats/make_promises.py. */
+const golden = JSON.parse(readFileSync(join(import.meta.dirname, "../fixtures/stats/promises.json"), "utf8")) as Golden;
 
 const NINE = [0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 
@@ -20,6 +30,26 @@ test("with nine samples and a tenth, the strangest sample is the cut; with eight
   assert.deepEqual(conformalCut(NINE, { label: "good", ...onAverage }), { cut: 0.9, samples: 9, missing: 0 });
   assert.deepEqual(conformalCut(NINE.slice(1), { label: "bad", ...onAverage }), { cut: null, samples: 8, missing: 1 });
   assert.deepEqual(conformalCut([], { label: "bad", alpha: 0.05, confidence: null }), { cut: null, samples: 0, missing: 19 });
+});
+
+test("p-values and prediction sets are those that NumPy counts, with heavy ties and without", () => {
+  for (const { scores, label, alpha, asked, p, conforms: expected } of golden.sets) {
+    const { cut } = conformalCut(scores, { label, alpha, confidence: null });
+    for (const [i, score] of asked.entries()) {
+      assert.ok(Math.abs(conformalPValue(scores, score, label) - (p[i] as number)) < 1e-12);
+      assert.equal(conforms(score, label, cut), expected[i], `${label}, ${alpha}: ${score} of ${scores}`);
+    }
+  }
+});
+
+test("ranks that hold with a confidence are those of SciPy's beta distribution", () => {
+  for (const { n, alpha, confidence, rank } of golden.ranks) {
+    const scores = Array.from({ length: n }, (_, i) => i / n);
+    const { cut, missing } = conformalCut(scores, { label: "bad", alpha, confidence });
+    assert.equal(cut, rank === 0 ? null : (rank - 1) / n, `${n} samples, ${alpha}, ${confidence}`);
+    assert.equal(missing > 0, rank === 0);
+  }
+  for (const { alpha, confidence, needed } of golden.needed) assert.equal(samplesNeeded(alpha, confidence), needed);
 });
 
 test("a label is left out exactly where its p-value is alpha or less, ties and all", () => {
@@ -103,23 +133,6 @@ test("with a confidence, no more than the rest of calibrations let more than alp
     assert.ok(share <= 1 - confidence + 2 * Math.sqrt(0.09 / 20_000), `${n}: ${share}`);
     assert.ok(share > 0.02, "the promise is not far from what could be had");
   }
-});
-
-test("a normal limit from few good frames holds as often as it says where logits are normal, and needs four frames", () => {
-  const random = createRandom(2);
-  const [share, confidence] = [0.1, 0.9];
-  const z = 1.2815515655446004; // 10 % of a standard normal lie above
-  let kept = 0;
-  for (let round = 0; round < 3000; round++) {
-    const limit = normalUpperLimit(
-      Array.from({ length: 8 }, () => sigmoid(random.normal() - 2)),
-      { share, confidence },
-    ) as number;
-    if (Math.log(limit / (1 - limit)) >= z - 2) kept++;
-  }
-  // Natrella's approximation is a little off at 8 samples.
-  assert.ok(Math.abs(kept / 3000 - confidence) < 0.02, `${kept / 3000}`);
-  assert.equal(normalUpperLimit([0.1, 0.2, 0.3], { share, confidence }), null);
 });
 
 function sigmoid(x: number): number {

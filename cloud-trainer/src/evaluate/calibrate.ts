@@ -5,7 +5,7 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { chooseThresholds } from "@kenpin/inspector";
+import { chooseThresholds, WANTED } from "@kenpin/inspector";
 import { parseAtDoor, Thresholds } from "@kenpin/schema";
 import { type HeldOutFrame, type StagedBundle, scoreFrames } from "./score-frames.ts";
 
@@ -18,7 +18,7 @@ export async function calibrate(
   const current = parseAtDoor(Thresholds, JSON.parse(await readFile(file, "utf8")), file);
   const scores = frames.length > 0 ? await scoreFrames(bundle, frames, onProgress) : [];
   const of = (label: HeldOutFrame["label"]) => scores.filter((_, i) => frames[i]?.label === label);
-  const chosen = chooseThresholds({ good: of("good"), bad: of("bad") }, current);
+  const chosen = chooseThresholds({ good: of("good"), bad: of("bad") }, current, { ...WANTED, learned: true });
   await writeFile(file, `${JSON.stringify(chosen, null, 2)}\n`);
   return chosen;
 }

@@ -4,7 +4,7 @@
  * Thresholds with their promise, and the curve of overkill against escape for whoever chooses by hand. Pure.
  */
 import type { ThresholdPromise, Thresholds } from "@kenpin/schema";
-import { type ConformalCut, conformalCut, normalUpperLimit } from "@kenpin/stats";
+import { type ConformalCut, confidenceOf, conformalCut, normalUpperLimit } from "@kenpin/stats";
 
 export type CalibrationScores = { good: readonly number[]; bad: readonly number[] };
 export type Wanted = {
@@ -13,44 +13,68 @@ export type Wanted = {
   alphaGood: number;
   /** Of this very calibration; null promises it on average over calibrations. */
   confidence: number | null;
+  /** The cuts in use were learned from pictures of both labels: they move no further than a promise asks. */
+  learned?: boolean;
 };
 export type TradeOffPoint = { cut: number; overkill: number | null; escape: number | null };
 
 export const WANTED: Wanted = { alphaBad: 0.05, alphaGood: 0.1, confidence: null };
 /** Of the stopgap, which has no average to promise. */
 const STOPGAP_CONFIDENCE = 0.9;
+/** From so many good samples on their highest tells more than a normal distribution that nobody checked. */
+const ENOUGH_TO_RANK = 11;
 
-export function chooseThresholds({ good, bad }: CalibrationScores, current: Thresholds, wanted: Wanted = WANTED): Thresholds {
-  const { alphaBad, alphaGood, confidence } = wanted;
+export function chooseThresholds(scores: CalibrationScores, current: Thresholds, wanted: Wanted = WANTED): Thresholds {
+  const { good, bad } = scores;
+  const { alphaBad, alphaGood, confidence, learned = false } = wanted;
   const lower = conformalCut(bad, { label: "bad", alpha: alphaBad, confidence });
   const upper = belowOne(conformalCut(good, { label: "good", alpha: alphaGood, confidence }));
-  const promise = (method: ThresholdPromise["method"], kept = { bad: lower.cut !== null, good: upper.cut !== null }): ThresholdPromise => ({
+  const promise = (method: ThresholdPromise["method"]): ThresholdPromise => ({
     method,
-    bad: labelPromise(lower, alphaBad, kept.bad),
-    good: labelPromise(upper, alphaGood, kept.good),
+    bad: labelPromise(lower, alphaBad),
+    good: labelPromise(upper, alphaGood),
     confidence,
-    coverage: kept.bad && kept.good ? 1 - Math.max(alphaBad, alphaGood) : null,
+    coverage: lower.cut !== null && upper.cut !== null ? 1 - Math.max(alphaBad, alphaGood) : null,
   });
-  const by = `${good.length} good and ${bad.length} bad samples`;
-  if (lower.cut !== null && upper.cut !== null)
-    return {
-      ...joined(lower.cut, above(upper.cut), current.cut),
-      chosenBy: `conformal prediction on ${by}`,
-      promise: promise("conformal"),
-    };
+  if (lower.cut !== null && upper.cut !== null) {
+    const chosenBy = `conformal prediction on ${good.length} good and ${bad.length} bad samples`;
+    return { ...joined(lower.cut, above(upper.cut), current.cut, learned), chosenBy, promise: promise("conformal") };
+  }
   if (lower.cut !== null) {
     const fail = Math.max(current.fail, lower.cut);
     const cut = Math.min(fail, Math.max(current.cut, lower.cut));
     return { pass: lower.cut, cut, fail, chosenBy: `conformal prediction on ${bad.length} bad samples`, promise: promise("conformal") };
   }
-  if (upper.cut !== null)
-    return { ...oneCut(above(upper.cut)), chosenBy: `a tolerance limit of ${good.length} good samples`, promise: promise("good-only") };
-  const stopgap = bad.length === 0 ? normalUpperLimit(good, { share: alphaGood, confidence: STOPGAP_CONFIDENCE }) : null;
-  if (stopgap !== null) {
-    const chosenBy = `a normal distribution laid through ${good.length} good samples, a stopgap until there are ${good.length + upper.missing}`;
-    return { ...oneCut(stopgap), chosenBy, promise: promise("normal-limit") };
+  if (upper.cut !== null) {
+    const limit = above(upper.cut);
+    const chosenBy = `a tolerance limit of ${good.length} good samples`;
+    if (!learned) return { ...oneCut(limit), chosenBy, promise: promise("good-only") };
+    const { pass, cut, fail } = current;
+    return {
+      pass,
+      cut,
+      fail: Math.max(fail, limit),
+      chosenBy: `${current.chosenBy}; ${chosenBy}`.slice(0, 300),
+      promise: promise("good-only"),
+    };
   }
-  return { ...current, promise: promise("none") };
+  const stopgap = learned || bad.length > 0 ? null : stopgapOf(good, upper, wanted);
+  return stopgap
+    ? { ...oneCut(stopgap.cut), chosenBy: stopgap.chosenBy, promise: promise(stopgap.method) }
+    : { ...current, promise: promise("none") };
+}
+
+/** What can be said of good samples that are too few: a limit that is named for what it rests on, and keeps no promise. */
+function stopgapOf(good: readonly number[], { missing }: ConformalCut, { alphaGood, confidence }: Wanted) {
+  const until = `a stopgap until there are ${good.length + missing}`;
+  if (good.length >= ENOUGH_TO_RANK && missing > 0) {
+    const sure = (100 * confidenceOf(good.length, alphaGood)).toFixed(1);
+    const chosenBy = `the highest of ${good.length} good samples, a limit with ${sure} % confidence, ${until}`;
+    return { cut: above(Math.max(...good)), chosenBy, method: "good-only" as const };
+  }
+  const limit = normalUpperLimit(good, { share: alphaGood, confidence: confidence ?? STOPGAP_CONFIDENCE });
+  const chosenBy = `a normal distribution laid through ${good.length} good samples, ${until}`;
+  return limit === null ? null : { cut: above(limit), chosenBy, method: "normal-limit" as const };
 }
 
 /** Shares at each cut from 0 to 1; null where no sample of that label is there to count. */
@@ -65,10 +89,11 @@ export function tradeOff({ good, bad }: CalibrationScores, steps = 100): TradeOf
 
 /**
  * Bad parts below `pass` and good parts from `fail` on are the mistakes promised to be rare. Where the labels lie so far apart that
- * `pass` is above `fail`, any single cut between them keeps both promises, and leaves nothing to a person.
+ * `pass` is above `fail`, any single cut between them keeps both promises, and leaves nothing to a person: the learned one if it
+ * lies there, else the middle.
  */
-function joined(pass: number, fail: number, cut: number): Pick<Thresholds, "pass" | "cut" | "fail"> {
-  if (pass > fail) return oneCut((pass + fail) / 2);
+function joined(pass: number, fail: number, cut: number, learned: boolean): Pick<Thresholds, "pass" | "cut" | "fail"> {
+  if (pass > fail) return oneCut(learned ? Math.min(pass, Math.max(fail, cut)) : (pass + fail) / 2);
   return { pass, fail, cut: Math.min(fail, Math.max(pass, cut)) };
 }
 
@@ -90,6 +115,6 @@ function belowOne(cut: ConformalCut): ConformalCut {
   return cut.cut !== null && cut.cut >= 1 ? { ...cut, cut: null } : cut;
 }
 
-function labelPromise({ samples, missing }: ConformalCut, alpha: number, kept: boolean) {
-  return { alpha, kept, samples, missing };
+function labelPromise({ cut, samples, missing }: ConformalCut, alpha: number) {
+  return { alpha, kept: cut !== null, samples, missing };
 }

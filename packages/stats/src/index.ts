@@ -14,4 +14,4 @@ export * from "./random.ts";
 export * from "./rank-correlation.ts";
 export * from "./roc-curve.ts";
 export * from "./roc.ts";
-export { normalUpperLimit } from "./tolerance-limit.ts";
+export * from "./tolerance-limit.ts";
