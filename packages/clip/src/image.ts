@@ -42,9 +42,9 @@ export async function decodeWithin(
   expectPicture(bytes);
   try {
     const picture = sharp(bytes, { limitInputPixels: pixelLimit, failOn: "error" });
-    const { autoOrient: size } = await picture.metadata();
+    const { autoOrient: size, orientation = 1 } = await picture.metadata();
     const wanted = fit(size);
-    const upright = picture.rotate();
+    const upright = orientation > 1 ? picture.autoOrient() : picture; // a turn that turns nothing costs a copy all the same
     const smaller = wanted.width < size.width || wanted.height < size.height;
     const shrunk = smaller
       ? upright.resize(wanted.width, wanted.height, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false })
