@@ -8,6 +8,7 @@ export * from "./part-sheet.ts";
 export * from "./primitives.ts";
 export * from "./prompt-set.ts";
 export * from "./recipe.ts";
+export * from "./report.ts";
 export * from "./sample.ts";
 export * from "./scoring.ts";
 export * from "./thresholds.ts";
