@@ -34,7 +34,7 @@ import { auroc, logisticLine } from "@kenpin/stats";
 import { patchLabels } from "./patch-labels.ts";
 
 /** `mask` [side²] is the share of defect at each pixel; null where the whole frame is another material than it should be. */
-export type JudgedFrame = { png: Uint8Array; bad: boolean; mask: Float32Array | null };
+type JudgedFrame = { png: Uint8Array; bad: boolean; mask: Float32Array | null };
 export type SurfaceEpisode = { references: Uint8Array[]; frames: JudgedFrame[] };
 export type ScoringChoice = { scoring: Scoring; figures: Record<string, number> };
 
