@@ -7,6 +7,7 @@ import type { Preprocess } from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Judged } from "./quantize/fidelity.ts";
 import { captionOf, drawSurface, surfaceStream } from "./samples/generate.ts";
+import { MATERIALS } from "./samples/surface.ts";
 import { BASE_WORDS } from "./samples/words.ts";
 
 const SEED = 8;
@@ -25,12 +26,15 @@ export function judgingInputs(pictures: number) {
   };
 }
 
+/** Surfaces with damage; of a product made wrongly (a bead too thin, a part too few) a patch alone shows nothing. */
+const SURFACES = MATERIALS.filter(({ flaws }) => flaws.length === 0);
+
 async function draw(preprocess: Preprocess, seed: number, count: number): Promise<Judged[]> {
   const random = createRandom(seed);
   const side = preprocess.tilePx;
   const judged: Judged[] = [];
   for (let i = 0; i < count; i++) {
-    const { planes, mask, defect } = drawSurface(random, side, { bad: i % 2 === 1 });
+    const { planes, mask, defect } = drawSurface(random, side, { bad: i % 2 === 1, material: random.pick(SURFACES) });
     const data = new Uint8Array(side * side * 3);
     for (const [c, plane] of planes.rgb.entries()) for (const [at, value] of plane.entries()) data[at * 3 + c] = Math.round(value * 255);
     const { pixelValues } = await tileFrame({ width: side, height: side, data }, preprocess);
