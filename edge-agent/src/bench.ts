@@ -20,7 +20,7 @@ export type BenchOptions = {
   onBuilding: OnBuilding;
   onProgress: (done: number, of: number) => void;
 };
-export type Spread = { median: number; p95: number };
+type Spread = { median: number; p95: number };
 export type BenchResult = {
   device: string;
   bundle: string;
