@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { unpackBundle } from "@kenpin/bundle";
 import { type Inspector, startInspector } from "@kenpin/inspector";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { drawFrame, testBundle } from "../support/test-bundle.ts";
 
 let folder: string;
@@ -64,9 +64,9 @@ const peakMb = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(status(), "utf8")
 
 /** Unpacked, the frame alone is 300 MB; what the worker may grow by holds no second copy, and for most kinds not even one. */
 const KINDS = [
-  ["a JPEG", 100, (image: sharp.Sharp) => image.jpeg({ quality: 80 })],
-  ["a PNG", 150, (image: sharp.Sharp) => image.png({ compressionLevel: 1 })],
-  ["a progressive JPEG", 500, (image: sharp.Sharp) => image.jpeg({ quality: 80, progressive: true })],
+  ["a JPEG", 100, (image: Sharp) => image.jpeg({ quality: 80 })],
+  ["a PNG", 150, (image: Sharp) => image.png({ compressionLevel: 1 })],
+  ["a progressive JPEG", 500, (image: Sharp) => image.jpeg({ quality: 80, progressive: true })],
 ] as const;
 
 for (const [name, growthMb, pack] of KINDS) {
