@@ -16,7 +16,7 @@ export function barChart(title: string, bars: readonly Bar[]): string {
   });
   const style = "text{font:13px system-ui,sans-serif;fill:#222}@media(prefers-color-scheme:dark){text{fill:#ddd}}";
   const head = `<text x="8" y="20" style="font-weight:600">${escaped(title)}</text>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}"><style>${style}</style>${head}${rows.join("")}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}"><title>Milliseconds of the image tower by route</title><style>${style}</style>${head}${rows.join("")}</svg>\n`;
 }
 
 function escaped(text: string): string {
