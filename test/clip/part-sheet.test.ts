@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compilePartSheet, createTokenizer, embedPartSheet, ensembleFor, partWords } from "@kenpin/clip";
 import { PartSheet, PromptSet } from "@kenpin/schema";
+import { BASE_WORDS } from "../../cloud-trainer/src/samples/words.ts";
 import { draw } from "../onnx/seeded-weights.ts";
 
 const SMALL = { merges: 1534, context: 24 };
@@ -34,17 +35,22 @@ test("each state is one row of object × state × template, and the shown senten
   );
 });
 
-test("a sheet of two lines has the general words; a sheet's own words of a side weigh as much as those together", () => {
-  const weightsOf = (rest: object) => {
-    const { rows } = compilePartSheet(sheetOf(rest), PLAIN);
-    const sum = (isGeneral: boolean, side: string) =>
-      rows.filter((row) => (row.from === "general") === isGeneral && row.side === side).reduce((total, { weight }) => total + weight, 0);
-    return { own: sum(false, "bad"), general: sum(true, "bad"), ownGood: sum(false, "good") };
-  };
-  assert.deepEqual(weightsOf({}), { own: 0, general: PLAIN.general.bad.length, ownGood: 0 });
-  const mixed = weightsOf({ bad: ["キズ", { say: "汚れ", weight: 2 }] });
-  assert.ok(mixed.own === 3 && Math.abs(mixed.general - 3) < 1e-9);
-  assert.ok(Math.abs(weightsOf({ bad: ["キズ"], general: 2 }).general - 2) < 1e-9);
+test("each general sentence weighs as much as two of the sheet's words, or as the sheet says; weights are kept", () => {
+  const weightsOf = (rest: object, isGeneral: boolean) =>
+    compilePartSheet(sheetOf(rest), PLAIN)
+      .rows.filter((row) => row.side === "bad" && (row.from === "general") === isGeneral)
+      .map(({ weight }) => weight);
+  const bad = ["キズ", { say: "汚れ", weight: 3 }];
+  assert.deepEqual([weightsOf({ bad }, false), weightsOf({ bad }, true)], [[1, 3], PLAIN.general.bad.map(() => 2)]);
+  assert.deepEqual([...new Set(weightsOf({ bad, general: 0.5 }, true))], [0.5]);
+  assert.deepEqual(weightsOf({ bad, good: ["良品"], general: 0 }, true), []);
+});
+
+test("on kenpin's own models a sheet of two lines says what their patches were held against while they trained", () => {
+  const { rows } = compilePartSheet(sheetOf({}), PLAIN);
+  const of = (side: string) => rows.filter((row) => row.side === side).map(({ text }) => text);
+  assert.deepEqual({ good: of("good"), bad: of("bad") }, BASE_WORDS);
+  assert.equal(new Set(rows.map(({ weight }) => weight)).size, 1);
 });
 
 test("a published model's templates are other ones, without stand-ins for the object", () => {
@@ -100,7 +106,10 @@ test("good and bad words that a tower cannot tell apart are pointed out", async 
   const blind = async (rows: Int32Array[]) => rows.map(() => Float32Array.of(1, 0));
   const { warnings } = await embedPartSheet(sheetOf({ bad: ["キズ"] }), { text: SMALL, logitScale: 1, embed: blind });
   assert.ok(warnings.length > 0 && warnings.length <= 12);
-  assert.match(warnings[0] as string, /^"flawless" \(good\) and "キズ" \(bad\) mean nearly the same to this model \(cosine 1\.000\)$/);
+  assert.match(
+    warnings[0] as string,
+    /^"a photo of a flawless surface" \(good\) and "キズ" \(bad\) mean nearly the same to this model \(cosine 1\.000\)$/,
+  );
 });
 
 test("what a bundle remembers of a sheet is a sentence a row, and the sheet", () => {

@@ -18,7 +18,7 @@ const refused = (value: unknown) => {
 
 test("a part sheet of two lines works", () => {
   const { good, bad, general, words } = read({ part: "BRKT-2041", object: "metal bracket" });
-  assert.deepEqual({ good, bad, general, words }, { good: [], bad: [], general: 1, words: {} });
+  assert.deepEqual({ good, bad, general, words }, { good: [], bad: [], general: 2, words: {} });
 });
 
 test("words, weights and whole sentences stand side by side, in either language", () => {

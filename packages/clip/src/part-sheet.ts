@@ -62,24 +62,17 @@ function meanDirection(rows: Float32Array[]): Float32Array {
   return sum.map((value) => value / length);
 }
 
-/** What cannot work: two rows that mean the same, and a row that lies nearer to the other side than to its own. */
+/** Two rows that mean the same decide nothing; the general ones among themselves are not the person's doing. */
 function tooClose(rows: PromptRow[], means: Float32Array[]): string[] {
   const placed = rows.map((row, i) => ({ ...row, mean: means[i] as Float32Array }));
   const of = (side: PromptRow["side"]) => placed.filter((row) => row.side === side);
-  const same = of("good").flatMap((good) =>
+  return of("good").flatMap((good) =>
     of("bad").flatMap((bad) => {
       const cosine = dot(good.mean, bad.mean);
-      const what = `"${good.word}" (good) and "${bad.word}" (bad) mean nearly the same to this model`;
-      return cosine < TOO_CLOSE ? [] : [`${what} (cosine ${cosine.toFixed(3)})`];
+      if (cosine < TOO_CLOSE || (good.from === "general" && bad.from === "general")) return [];
+      return [`"${good.word}" (good) and "${bad.word}" (bad) mean nearly the same to this model (cosine ${cosine.toFixed(3)})`];
     }),
   );
-  const sides = { good: sideDirection(of("good")), bad: sideDirection(of("bad")) };
-  const astray = placed.filter(({ side, mean }) => dot(mean, sides[side]) < dot(mean, sides[side === "good" ? "bad" : "good"]));
-  return [...same, ...astray.map(({ side, word }) => `to this model "${word}" lies nearer to the other words than to the ${side} ones`)];
-}
-
-function sideDirection(rows: (PromptRow & { mean: Float32Array })[]): Float32Array {
-  return meanDirection(rows.map(({ mean, weight }) => mean.map((value) => value * weight)));
 }
 
 function dot(a: Float32Array, b: Float32Array): number {

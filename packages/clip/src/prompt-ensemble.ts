@@ -1,21 +1,27 @@
 /**
  * A part sheet as prompts, by the compositional ensemble of WinCLIP (arXiv 2303.14814): object × state × template.
  * In: a sheet, and which texts the tower was trained on. Out: one row a state, each with every text whose embeddings are averaged
- * to one, brought to length 1. words/ensemble.json holds the templates: "plain" are the captions of kenpin's own models, whose
- * small vocabulary may not know the object, so that stand-ins speak for it too; "photographic" are for published ones.
+ * to one, brought to length 1. words/ensemble.json holds the templates: "plain" are the captions of kenpin's own models, where
+ * stand-ins speak for an object that a small vocabulary may not know, and the general sentences are those that the base's patches
+ * were held against; "photographic" are for published models.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { KenpinError, type PartSheet, type PartWords, type StateWord } from "@kenpin/schema";
+import { KenpinError, type PartSheet, type PartWords, StateWord } from "@kenpin/schema";
 import { z } from "zod";
 import { isEnglish, type Meaning, openGlossary, type Unknown, withArticle } from "./glossary.ts";
 import type { ModelConfig } from "./model-config.ts";
 
 const Template = z.string().regex(/\{\}/);
-const Nouns = z.array(z.string().min(1));
-const Shape = z.strictObject({ templates: z.array(Template).min(1), standIns: Nouns });
-const Ensembles = z.strictObject({ general: z.strictObject({ good: Nouns.min(1), bad: Nouns.min(1) }), plain: Shape, photographic: Shape });
-export type Ensemble = z.infer<typeof Shape> & Pick<z.infer<typeof Ensembles>, "general">;
+const Ensemble = z.strictObject({
+  /** What is said of any part: whole sentences, or words for the templates. */
+  general: z.strictObject({ good: z.array(StateWord).min(1), bad: z.array(StateWord).min(1) }),
+  templates: z.array(Template).min(1),
+  /** Said of the object too, for a tower that may not know its name. */
+  standIns: z.array(z.string().min(1)),
+});
+export type Ensemble = z.infer<typeof Ensemble>;
+const Ensembles = z.strictObject({ plain: Ensemble, photographic: Ensemble });
 
 export type PromptRow = {
   side: "good" | "bad";
@@ -40,8 +46,8 @@ const CLIP_MERGES = 48_894;
 
 /** The ensemble that serves what a tower was trained on. */
 export function ensembleFor({ merges }: Pick<ModelConfig["text"], "merges">): Ensemble {
-  const { general, plain, photographic } = Ensembles.parse(JSON.parse(readFileSync(FILE, "utf8")));
-  return { general, ...(merges < CLIP_MERGES ? plain : photographic) };
+  const { plain, photographic } = Ensembles.parse(JSON.parse(readFileSync(FILE, "utf8")));
+  return merges < CLIP_MERGES ? plain : photographic;
 }
 
 /** Fails with `word-unknown`, naming every word that neither the glossary nor the sheet explains. */
@@ -50,7 +56,12 @@ export function compilePartSheet(sheet: PartSheet, ensemble: Ensemble): Compiled
   const object = glossary.object(sheet.object);
   const states = (["good", "bad"] as const).flatMap((side) => [
     ...sheet[side].map((state) => ({ side, ...spoken(state, glossary) })),
-    ...inGeneral(sheet, ensemble.general[side], side).map((state) => ({ side, ...spoken(state, glossary), isGeneral: true })),
+    ...(sheet.general > 0 ? ensemble.general[side] : []).map((state) => ({
+      side,
+      ...spoken(state, glossary),
+      weight: sheet.general,
+      isGeneral: true,
+    })),
   ]);
   const unknown = [object, ...states.map(({ meaning }) => meaning)].filter(isUnknown);
   if (unknown.length > 0) throw unknownWords(sheet, unknown);
@@ -58,7 +69,7 @@ export function compilePartSheet(sheet: PartSheet, ensemble: Ensemble): Compiled
   const rows = states.map(({ side, word, weight, meaning, isGeneral }): PromptRow => {
     const { states: phrases, from: source } = meaning as Exclude<typeof meaning, Unknown>;
     const from = isGeneral ? "general" : source;
-    if (from === "sentence") return { side, word, text: word, weight, from, texts: phrases };
+    if (source === "sentence") return { side, word, text: word, weight, from, texts: phrases };
     const named = nouns.flatMap((noun) => phrases.map((phrase) => filled(phrase, noun)));
     const texts = named.flatMap((text) => ensemble.templates.map((template) => template.replaceAll("{}", text)));
     return { side, word, text: named[0] as string, weight, from, texts: [...new Set(texts)] };
@@ -73,13 +84,6 @@ export function partWords(sheet: PartSheet, ensemble: Ensemble): PartWords {
   const { rows } = compilePartSheet(sheet, ensemble);
   const of = (wanted: string) => rows.filter(({ side }) => side === wanted).map(({ text }) => text);
   return { good: of("good"), bad: of("bad"), sheet };
-}
-
-/** The ensemble's own words of a side; together they weigh `general` times what the sheet's weigh. */
-function inGeneral(sheet: PartSheet, words: readonly string[], side: PromptRow["side"]): StateWord[] {
-  if (sheet.general === 0) return [];
-  const own = sheet[side].reduce((sum, state) => sum + (typeof state === "string" ? 1 : state.weight), 0);
-  return words.map((say) => ({ say, weight: own === 0 ? 1 : (sheet.general * own) / words.length }));
 }
 
 type Spoken = { word: string; weight: number; meaning: Meaning | Unknown | Sentence; isGeneral?: boolean };

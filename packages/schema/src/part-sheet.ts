@@ -31,10 +31,10 @@ export const PartSheet = z
     good: States,
     bad: States,
     /**
-     * What any good and any defective part is called (flawless, a defect) counts this many times as much as the sheet's own words
-     * of a side together: a few kinds of defect alone would leave the others unseen. 0 leaves it out.
+     * What any good and any defective part is called ("a flawless surface", "a part with a flaw"): each of these counts as much as so
+     * many of the sheet's words. A few kinds of defect alone would leave the others unseen. 0 leaves them out.
      */
-    general: z.number().min(0).max(100).default(1),
+    general: z.number().min(0).max(100).default(2),
     /** The sheet's own glossary: a word of this site in English, `テカリ: glare`; `{}` stands for the object, `テカリ: "shiny {}"`. */
     words: z.record(Text, Text).default({}),
   })

@@ -9,6 +9,7 @@ import { embedPartSheet } from "@kenpin/clip";
 import { embedTexts } from "@kenpin/inspector";
 import { PartSheet, PromptSet, TextTower } from "@kenpin/schema";
 import { parse } from "yaml";
+import { goldenPictures } from "../../../cloud-trainer/src/samples/pictures.ts";
 
 const CLI = resolve(import.meta.dirname, "../../../cloud-trainer/src/cli.ts");
 const BASE = resolve(import.meta.dirname, "../../../cloud-trainer/base");
@@ -41,6 +42,22 @@ function kenpin(...args: string[]): Promise<{ code: number; stdout: string; stde
     );
   });
 }
+
+test("with a picture, WinCLIP's windows look at it by these words, and say what that costs beside one pass", async () => {
+  const picture = join(dir, "bad.png");
+  const { png } = (await goldenPictures(3)).find(({ file }) => file.includes("bad")) as { png: Uint8Array };
+  await writeFile(picture, png);
+  const { stdout, stderr, code } = await kenpin("words", await sheetFile(SHEET), "--picture", picture, "--json");
+  assert.equal(code, 0, stderr);
+  const { file, score, classScore, hottest, tiles, windows, ms } = JSON.parse(stdout).picture;
+  assert.deepEqual([file, tiles, windows], [picture, 9, 81 + 64]);
+  assert.ok(classScore > 0 && classScore < 1);
+  assert.ok(Math.abs(score - (classScore + hottest.value) / 2) < 1e-6);
+  assert.ok(hottest.x >= 0 && hottest.x < 160 && hottest.y < 160 && hottest.side === 8);
+  assert.ok(ms.windows > 0 && ms.onePass > 0);
+  await writeFile(picture, "no picture");
+  assert.match((await kenpin("words", join(dir, "sheet.yaml"), "--picture", picture)).stderr, /^kenpin: .*\[image-unreadable\]$/m);
+});
 
 test("a part sheet's words are shown with what each became, how much it weighs, and how far good and bad lie apart", async () => {
   const { code, stdout } = await kenpin("words", await sheetFile(SHEET), "--json");
