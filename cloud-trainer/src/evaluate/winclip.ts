@@ -25,7 +25,7 @@ import { visionGraph, windowVisionGraph } from "@kenpin/onnx";
 import type { PromptSet } from "@kenpin/schema";
 import { preprocessOf, type WeightsFolder } from "../weights-folder.ts";
 
-export type WindowedFrame = {
+type WindowedFrame = {
   /** Probabilities, as the method has them: not calibrated, and not those of the line. */
   map: AnomalyMap;
   classScore: number;
@@ -38,7 +38,7 @@ export type WindowedFrame = {
 };
 type OnProgress = (done: number, of: number) => void;
 /** `onProgress` counts tiles. */
-export type Winclip = { look: (frame: Uint8Array, onProgress?: OnProgress) => Promise<WindowedFrame>; close: () => Promise<void> };
+type Winclip = { look: (frame: Uint8Array, onProgress?: OnProgress) => Promise<WindowedFrame>; close: () => Promise<void> };
 
 export async function openWinclip(weights: WeightsFolder, prompts: PromptSet): Promise<Winclip> {
   const { config, tensors } = weights;
