@@ -23,7 +23,7 @@ export type Builder = {
 };
 export type Norm = { name: string; eps: number; residual: boolean };
 export type Place = { name: string; tokens: number };
-export type Fed = { place: string; value: Value; plan: PlacePlan | null; beta: Weight | null; codes: Codes | null };
+export type Fed = { place: string; tokens: number; value: Value; plan: PlacePlan | null; beta: Weight | null; codes: Codes | null };
 type Codes = { value: Value; scale: Value; zero: Value };
 /** `columns` are the parts of the product that are wanted, each a value of its own. */
 export type Product = { kernel: Weight; bias: Weight; columns: Columns[]; writesResidual?: boolean };
@@ -35,9 +35,17 @@ export function feed(builder: Builder, place: Place, x: Value, norm: Norm | null
   const value = norm ? normed(builder, norm, x, moved ? found : null) : x;
   if (taps) tap(builder, place, norm ? normed(builder, norm, x, { smooth: null, scale: 0, zero: 0 }) : x, taps);
   const beta = moved ? builder.take(`${norm.name}.bias`) : null;
-  if (!found || !plan) return { place: place.name, value, plan: null, beta: null, codes: null };
-  if (plan.scheme === "fp16") return { place: place.name, value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
-  return { place: place.name, value, plan: found, beta, codes: codesOf(builder, value, found, isDynamic(plan, place, found)) };
+  if (!found || !plan) return { place: place.name, tokens: place.tokens, value, plan: null, beta: null, codes: null };
+  if (plan.scheme === "fp16")
+    return { place: place.name, tokens: place.tokens, value: graph.cast(value, "half"), plan: found, beta: null, codes: null };
+  return {
+    place: place.name,
+    tokens: place.tokens,
+    value,
+    plan: found,
+    beta,
+    codes: codesOf(builder, value, found, isDynamic(plan, place, found)),
+  };
 }
 
 /** Products of one place, columns that follow each other; in float one product and a split, so that nothing is read twice. */
@@ -171,8 +179,13 @@ function floatOrPaired(builder: Builder, fed: Fed, product: Product, columns: Co
     const weights = graph.made("float", [rows, count], floatKernel(options));
     return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), movedBiasOf(builder, fed, product, columns)]);
   }
-  const out = graph.op("MatMul", [fed.value, picked(graph.weight(options.kernel, [rows, bias.length]), 1)]);
-  return bias.names.length === 0 ? out : graph.op("Add", [out, picked(graph.weight(bias, [bias.length]), 0)]);
+  const weights = picked(graph.weight(options.kernel, [rows, bias.length]), 1);
+  if (bias.names.length === 0) return graph.op("MatMul", [fed.value, weights]);
+  const added = picked(graph.weight(bias, [bias.length]), 0);
+  if (builder.flavour === "portable") return graph.op("Add", [graph.op("MatMul", [fed.value, weights]), added]);
+  // With its bias inside, a product saves a pass over its results; Gemm knows matrices only.
+  const flat = graph.op("Gemm", [graph.reshape(fed.value, [-1, rows]), weights, added]);
+  return graph.reshape(flat, [-1, fed.tokens, count]);
 }
 
 function movedBiasOf(builder: Builder, fed: Fed, product: Product, columns: Columns): Value {
