@@ -51,7 +51,7 @@ class Models:
 
     def hello(self, _header, _body):
         offered = [name for name, full in NAMES.items() if full in self.ort.get_available_providers()]
-        return {"version": self.ort.__version__, "python": sys.version.split()[0], "offered": offered}, b""
+        return {"version": self.ort.__version__, "python": sys.version.split()[0], "offered": offered}, []
 
     def open(self, header, body):
         if len(self.sessions) >= MODEL_LIMIT:
@@ -74,7 +74,7 @@ class Models:
         number = self.next
         self.next += 1
         self.sessions[number] = (session, folder)
-        return {"model": number}, b""
+        return {"model": number}, []
 
     def run(self, header, body):
         session, _ = self.session(header)
@@ -99,18 +99,18 @@ class Models:
         results = session.run(names, feeds)
         parts = [self.np.ascontiguousarray(result, dtype=self.np.float32) for result in results]
         outputs = [{"name": name, "length": int(part.size)} for name, part in zip(names, parts)]
-        return {"outputs": outputs}, b"".join(part.tobytes() for part in parts)
+        return {"outputs": outputs}, [memoryview(part).cast("B") for part in parts if part.size]
 
     def close(self, header, _body):
         session, folder = self.session(header)
         del self.sessions[header["model"]]
         if folder is None:
-            return {"events": []}, b""
+            return {"events": []}, []
         with folder:
             with open(session.end_profiling(), encoding="utf-8") as file:
                 events = json.load(file)
         kept = [pick(event) for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-        return {"events": kept}, b""
+        return {"events": kept}, []
 
     def session(self, header):
         known = self.sessions.get(header["model"])
@@ -242,12 +242,12 @@ def answer(models, header, body):
         result, out = operation(header, body)
         return {"id": header["id"], "ok": True, "result": result}, out
     except Fault as fault:
-        return {"id": header["id"], "error": {"code": fault.code, "message": str(fault)[:MESSAGE_LIMIT]}}, b""
+        return {"id": header["id"], "error": {"code": fault.code, "message": str(fault)[:MESSAGE_LIMIT]}}, []
     except MemoryError:
-        return {"id": header["id"], "error": {"code": "out-of-memory", "message": "there is no memory left for this"}}, b""
+        return {"id": header["id"], "error": {"code": "out-of-memory", "message": "there is no memory left for this"}}, []
     except Exception as error:
         line = f"{type(error).__name__}: {error}".split("\n")[0][:MESSAGE_LIMIT]
-        return {"id": header["id"], "error": {"code": "model-failed", "message": line}}, b""
+        return {"id": header["id"], "error": {"code": "model-failed", "message": line}}, []
 
 
 def main():
@@ -270,10 +270,12 @@ def main():
             sys.exit("stdin carries a header that is no JSON")
         if not isinstance(header, dict) or not isinstance(header.get("id"), int):
             sys.exit("stdin carries a header without an id")
-        reply, body = answer(models, header, message[1])
+        reply, parts = answer(models, header, message[1])
         text = json.dumps(reply).encode("utf-8")
-        out.write(struct.pack(">II", len(text), len(body)) + text)
-        out.write(body)
+        text += b" " * (-len(text) % 8)  # so that numbers begin where they may be read without a copy
+        out.write(struct.pack(">II", len(text), sum(map(len, parts))) + text)
+        for part in parts:
+            out.write(part)
         out.flush()
 
 

@@ -1,7 +1,7 @@
 /**
  * What an agent, its inspector and the inspector's runtime say to each other over a child's stdin and stdout, in any language.
  *
- * A frame is: u32 big-endian length of the header, u32 length of the body, the header (JSON, UTF-8), the body (bytes).
+ * A frame is: u32 big-endian length of the header, u32 length of the body, the header (JSON, UTF-8; spaces may follow), the body.
  * Requests carry `id` and `op`. Every one is answered once with the same `id` and either `ok: true` or `error: {code, message}`;
  * before that, `progress` may say what is begun and how long it may take. Answers come in the order of the requests.
  *

@@ -80,7 +80,9 @@ export function unpackOutputs(outputs: readonly { name: string; length: number }
   if (body.length !== total * 4) {
     throw new KenpinError("inspector-garbage", `the runtime announced ${total} numbers and sent ${body.length} bytes; it is restarted`);
   }
-  const numbers = new Float32Array(new Uint8Array(body).buffer); // a copy of its own, because the message may start at any byte
+  // A copy of its own where the message starts at any byte; a runtime pads its header, because this is megabytes a frame.
+  const isAligned = body.byteOffset % 4 === 0;
+  const numbers = isAligned ? new Float32Array(body.buffer, body.byteOffset, total) : new Float32Array(new Uint8Array(body).buffer);
   const tensors: Record<string, Float32Array> = {};
   let at = 0;
   for (const { name, length } of outputs) {
