@@ -24,6 +24,7 @@ export function draftVerdict({ config, frame, inspection, distrust, setup, provi
   const { camera } = frame;
   const deadlineMissed = started - frame.takenAt > camera.deadlineMs;
   const score = inspection?.score ?? null;
+  const { promise } = setup.thresholds;
   const decision = decide(score, distrust ?? (deadlineMissed ? "deadline-missed" : null), setup.thresholds);
   return {
     schemaVersion: VERDICT_VERSION,
@@ -36,10 +37,11 @@ export function draftVerdict({ config, frame, inspection, distrust, setup, provi
     capturedAt: frame.capturedAt.toISOString(),
     frame: { sha256: frame.sha256, width: inspection?.width ?? 0, height: inspection?.height ?? 0 },
     ...decision,
+    // With other exemplars the scores are others than those that the promise was made on.
+    coverage: promise?.references === setup.references.length ? decision.coverage : null,
     mode: "live",
     score,
     threshold: setup.thresholds.cut,
-    coverage: setup.thresholds.promise?.coverage ?? null,
     ...(inspection && { prompt: inspection.prompt }),
     regions: inspection?.regions ?? [],
     bundle: setup.bundle,

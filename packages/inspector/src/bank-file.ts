@@ -28,6 +28,7 @@ const Header = z.strictObject({
   tokenDim: z.int().min(1).max(DIM_LIMIT),
   bankNumbers: z.int().min(0),
   statisticsNumbers: z.int().min(0),
+  calm: z.strictObject({ mean: z.number(), limit: z.number() }),
   references: z.strictObject({ text: Moments, patchTop: Moments, bankMean: Moments, bankTop: Moments, away: Moments }),
   head: z
     .strictObject({ intercept: z.number(), share: Probability, scale: z.number(), bias: z.number(), bankWeight: Probability })
@@ -53,13 +54,14 @@ const Header = z.strictObject({
 type Header = z.infer<typeof Header>;
 
 export function encodeBank({ knowledge, shown, key }: Taught & { key: string }): Uint8Array {
-  const { lessons, tokenDim, bank, references, head, taught } = knowledge;
+  const { lessons, tokenDim, bank, calm, references, head, taught } = knowledge;
   const known = lessons.map(({ digest }) => shown.get(digest) as Shown);
   const header: Header = {
     key,
     tokenDim,
     bankNumbers: bank.length,
     statisticsNumbers: known[0]?.statistics.length ?? 0,
+    calm,
     references,
     head: head && { intercept: head.intercept, share: head.share, scale: head.scale, bias: head.bias, bankWeight: head.bankWeight },
     taught,
@@ -95,7 +97,7 @@ export function decodeBank(file: Uint8Array, key: string): Taught {
     if (at > body.length) throw broken("its numbers are fewer than it says");
     return new Uint8Array(body.subarray(at - size, at)).buffer;
   };
-  const { tokenDim, references, exemplars, taught } = header;
+  const { tokenDim, calm, references, exemplars, taught } = header;
   const bank = new Float32Array(take(header.bankNumbers * 4));
   const head = header.head && { ...header.head, weights: new Float64Array(take(header.statisticsNumbers * 8)) };
   const shown = new Map<string, Shown>();
@@ -104,7 +106,7 @@ export function decodeBank(file: Uint8Array, key: string): Taught {
     shown.set(digest, { text, patchTop, statistics, tokens: new Int8Array(take(tokenNumbers)) });
   }
   const lessons = exemplars.map(({ digest, label }) => ({ digest, label }));
-  return { knowledge: { lessons, tokenDim, bank, references, head, taught }, shown };
+  return { knowledge: { lessons, tokenDim, bank, calm, references, head, taught }, shown };
 }
 
 function readHeader(json: string): Header {

@@ -15,6 +15,8 @@ export type Wanted = {
   confidence: number | null;
   /** The cuts in use were learned from pictures of both labels: they move no further than a promise asks. */
   learned?: boolean;
+  /** Exemplars the inspector had been taught that gave the scores. */
+  references?: number;
 };
 export type TradeOffPoint = { cut: number; overkill: number | null; escape: number | null };
 
@@ -26,7 +28,7 @@ const ENOUGH_TO_RANK = 11;
 
 export function chooseThresholds(scores: CalibrationScores, current: Thresholds, wanted: Wanted = WANTED): Thresholds {
   const { good, bad } = scores;
-  const { alphaBad, alphaGood, confidence, learned = false } = wanted;
+  const { alphaBad, alphaGood, confidence, learned = false, references = 0 } = wanted;
   const lower = conformalCut(bad, { label: "bad", alpha: alphaBad, confidence });
   const upper = belowOne(conformalCut(good, { label: "good", alpha: alphaGood, confidence }));
   const promise = (method: ThresholdPromise["method"]): ThresholdPromise => ({
@@ -35,6 +37,7 @@ export function chooseThresholds(scores: CalibrationScores, current: Thresholds,
     good: labelPromise(upper, alphaGood),
     confidence,
     coverage: lower.cut !== null && upper.cut !== null ? 1 - Math.max(alphaBad, alphaGood) : null,
+    references,
   });
   if (lower.cut !== null && upper.cut !== null) {
     const chosenBy = `conformal prediction on ${good.length} good and ${bad.length} bad samples`;

@@ -1,19 +1,40 @@
-/** What a picture looks like before any model: what black, blurred and frozen frames lack. Pure. */
+/**
+ * What a picture looks like before any model: what black, over-exposed, blurred and frozen frames lack, and by which a camera is
+ * told when it shows something else than it used to. In: an image. Out: FrameStats, brightness in [0, 255]. Pure.
+ */
 import type { RgbImage } from "@kenpin/clip";
 
-export type FrameStats = { mean: number; contrast: number; sharpness: number };
+export type FrameStats = {
+  /** Of brightness (green), and its deviation. */
+  mean: number;
+  contrast: number;
+  /** Mean absolute Laplacian. */
+  sharpness: number;
+  /** Share of pixels at the upper end of the scale, where nothing of a surface is left. */
+  clipped: number;
+  /** Mean of red minus green, and of blue minus green: 0 where the picture is grey. */
+  colour: { red: number; blue: number };
+};
 
-/** Mean and deviation of brightness, and mean absolute Laplacian, in [0, 255]: what black and blurred frames lack. */
+/** JPEG and resizing spread what the sensor clipped by a few levels. */
+const CLIPPED_FROM = 250;
+/** Pixels that are looked at: rows and columns are left out beyond it. */
+const LOOKED_AT = 65_536;
+
 export function frameStats({ width, height, data }: RgbImage): FrameStats {
-  let [sum, squares, edges, edgeCount] = [0, 0, 0, 0];
+  let [sum, squares, edges, edgeCount, clipped, red, blue] = [0, 0, 0, 0, 0, 0, 0];
   const green = (x: number, y: number) => data[(y * width + x) * 3 + 1] as number;
-  const stride = Math.max(1, Math.floor(Math.sqrt((width * height) / 65_536)));
+  const stride = Math.max(1, Math.floor(Math.sqrt((width * height) / LOOKED_AT)));
   let count = 0;
   for (let y = 0; y < height; y += stride) {
     for (let x = 0; x < width; x += stride) {
-      const value = green(x, y);
+      const at = (y * width + x) * 3;
+      const value = data[at + 1] as number;
       sum += value;
       squares += value * value;
+      red += (data[at] as number) - value;
+      blue += (data[at + 2] as number) - value;
+      if (value >= CLIPPED_FROM) clipped++;
       count++;
       if (x === 0 || y === 0 || x === width - 1 || y === height - 1) continue;
       edges += Math.abs(4 * value - green(x - 1, y) - green(x + 1, y) - green(x, y - 1) - green(x, y + 1));
@@ -21,5 +42,11 @@ export function frameStats({ width, height, data }: RgbImage): FrameStats {
     }
   }
   const mean = sum / count;
-  return { mean, contrast: Math.sqrt(Math.max(0, squares / count - mean * mean)), sharpness: edges / Math.max(1, edgeCount) };
+  return {
+    mean,
+    contrast: Math.sqrt(Math.max(0, squares / count - mean * mean)),
+    sharpness: edges / Math.max(1, edgeCount),
+    clipped: clipped / count,
+    colour: { red: red / count, blue: blue / count },
+  };
 }

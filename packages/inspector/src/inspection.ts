@@ -17,6 +17,7 @@ import { closestPrompt, fuse, meanOfTop, patchHeat, promptDirections, rawText, s
 import type { Opening, Progress } from "./protocol.ts";
 import { openModel, type Runtime } from "./runtime.ts";
 import { keepSights } from "./sight-store.ts";
+import { strangeness } from "./strangeness.ts";
 import { EXEMPLAR_LIMIT, type Knowledge, type Lesson, type Shown, type Taught, teachFrom, UNTAUGHT } from "./teaching.ts";
 import { runTiles, towerShapes } from "./tile-batches.ts";
 import { windowMeans } from "./token-window.ts";
@@ -29,7 +30,7 @@ export type Inspection = {
   bankZ: number | null;
   /** Deviations from the good references by which the score was made; null while words alone decide. */
   referenceZ: number | null;
-  /** How far even the calmest quarter of the patches lies from the bank, as a multiple of the references' mean; null without one. */
+  /** From 1 on the frame shows something else than was taught, all over; null without a memory bank. See strangeness.ts. */
   strangeness: number | null;
   prompt: string;
   regions: Region[];
@@ -56,8 +57,6 @@ const Manifest = BundleManifest.pick({ precision: true, preprocess: true, scorin
 const HEAT = { low: -1, high: 4 };
 /** A patch this likely to be defective belongs to a region: even odds. */
 const REGION_LEVEL = 0;
-/** A defect leaves at least these patches alone; another product does not. */
-const CALM_SHARE = 0.25;
 
 export type InspectionOptions = {
   runtime: Runtime;
@@ -202,7 +201,7 @@ export async function openInspection(bundleDir: string, { runtime, opening, batc
       textLogit: seen.text,
       bankZ,
       referenceZ,
-      strangeness: far && references ? quantileOf(far, CALM_SHARE) / Math.max(references.bankMean.mean, 1e-6) : null,
+      strangeness: far && knowledge ? strangeness(far, knowledge.calm) : null,
       prompt: closestPrompt(prompts, hottest(seen)),
       regions: regionsOf(map, REGION_LEVEL, { width, height }),
       stats: seen.stats,
@@ -222,10 +221,6 @@ function hottest({ patchLogits, patchEmbeds }: Seen): Float32Array {
   const at = patchLogits.reduce((best, value, i) => (value > (patchLogits[best] as number) ? i : best), 0);
   const dim = patchEmbeds.length / patchLogits.length;
   return patchEmbeds.subarray(at * dim, (at + 1) * dim);
-}
-
-function quantileOf(values: Float32Array, share: number): number {
-  return Float32Array.from(values).sort()[Math.floor(share * (values.length - 1))] as number;
 }
 
 /** Milliseconds since it was last asked. */

@@ -8,6 +8,7 @@ import type { Scoring } from "@kenpin/schema";
 import { fitHead, type Head, type HeadFit, LEAST_OF_A_KIND } from "./exemplar-head.ts";
 import { type KeptTokens, type Nearest, teachBank } from "./memory-bank.ts";
 import { fuse, type ReferenceStats, type ReferenceValues, referenceStats, summaryOf } from "./score.ts";
+import { type Calm, calmOf } from "./strangeness.ts";
 
 /** Named by the frame's sha256. */
 export type Lesson = { digest: string; label: "good" | "bad" };
@@ -17,6 +18,7 @@ export type Knowledge = {
   lessons: Lesson[];
   tokenDim: number;
   bank: Float32Array;
+  calm: Calm;
   references: ReferenceStats;
   head: Head | null;
   taught: Taught;
@@ -59,7 +61,8 @@ export async function teachFrom(
     const references = statsBy(bankWeight);
     return seen.map((frame) => fuse(frame.text, frame.bank, references, { ...scoring, bankWeight }));
   };
-  const base = { lessons: [...lessons], tokenDim, bank };
+  const calm = calmOf(outside.filter((_, i) => frames[i]?.isGood));
+  const base = { lessons: [...lessons], tokenDim, bank, calm };
   if (Math.min(good, frames.length - good) < LEAST_OF_A_KIND) {
     const scores = fusedBy(scoring.bankWeight).map(({ score }) => score);
     return { ...base, references: statsBy(scoring.bankWeight), head: null, taught: { references: good, bad: 0, scores, head: null } };

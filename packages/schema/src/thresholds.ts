@@ -21,10 +21,12 @@ export const ThresholdPromise = z.strictObject({
   /** Of a bad part that passes, and of a good part that fails. */
   bad: LabelPromise,
   good: LabelPromise,
-  /** Promised of this very calibration with this confidence; null: on average over calibrations. */
+  /** Each label's promise holds of this very calibration with this confidence; null: on average over calibrations. */
   confidence: Probability.nullable(),
   /** Share of parts, of either label, whose prediction set holds the truth; null where it cannot be promised. */
   coverage: Probability.nullable(),
+  /** Exemplars taught when the samples were scored; with more or fewer of them nothing is promised. */
+  references: z.int().min(0).default(0),
 });
 export type ThresholdPromise = z.infer<typeof ThresholdPromise>;
 

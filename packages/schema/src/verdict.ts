@@ -52,6 +52,7 @@ export const Verdict = z.strictObject({
   /** Raw defect score in [0, 1], higher is worse; null only where nothing could be inspected. */
   score: Probability.nullable(),
   threshold: Probability,
+  /** What the part may be; both where it was not decided, neither where the frame shows something else. */
   predictionSet: z.array(z.enum(["good", "bad"])),
   /** Share of parts whose prediction set holds the truth, as the thresholds promise; null where they promise none. */
   coverage: Probability.nullable(),

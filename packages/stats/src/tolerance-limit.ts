@@ -13,7 +13,7 @@ const FEWEST = 2;
 const NEARLY = 1e-6;
 /** Scores this alike, in logits, have no deviation but rounding's. */
 const ALIKE = 1e-9;
-/** Of Simpson's rule; even. At two samples the integrand turns within a hundredth of its range. */
+/** Of Simpson's rule; even. */
 const STEPS = 2000;
 
 export function normalUpperLimit(scores: readonly number[], options: LimitOptions): number | null {
@@ -24,7 +24,7 @@ export function normalUpperLimit(scores: readonly number[], options: LimitOption
   return 1 / (1 + Math.exp(-(mean(logits) + toleranceFactor(scores.length, options) * spread)));
 }
 
-/** k of a one-sided normal tolerance limit, to nine digits: bisection on P(mean + k · deviation ≥ the distribution's quantile). */
+/** k of a one-sided normal tolerance limit, to five digits at least: bisection on P(mean + k · deviation ≥ the distribution's quantile). */
 export function toleranceFactor(n: number, { share, confidence }: LimitOptions): number {
   const z = normalQuantile(1 - share);
   const weights = deviationWeights(n - 1);
@@ -40,14 +40,18 @@ export function toleranceFactor(n: number, { share, confidence }: LimitOptions):
   return (low + high) / 2;
 }
 
-/** Where s² · degrees is chi-square distributed: points s over all that is likely, and the density's weights by Simpson's rule. */
+/**
+ * Where s² · degrees is chi-square distributed: points s over all that is likely, and the density's weights by Simpson's rule. Taken
+ * over √s, which sets the points closer near 0, where a small sample's factor decides.
+ */
 function deviationWeights(degrees: number): { s: number; weight: number }[] {
   const reach = 9 / Math.sqrt(2 * degrees);
-  const from = Math.max(0, 1 - reach);
-  const step = (1 + Math.max(reach, 8 / Math.sqrt(degrees)) - from) / STEPS;
+  const from = Math.sqrt(Math.max(0, 1 - reach));
+  const step = (Math.sqrt(1 + Math.max(reach, 8 / Math.sqrt(degrees))) - from) / STEPS;
   const points = Array.from({ length: STEPS + 1 }, (_, i) => {
-    const s = from + i * step;
-    const density = s === 0 && degrees > 1 ? 0 : Math.exp((degrees - 1) * Math.log(s || 1) + (degrees * (1 - s * s)) / 2);
+    const root = from + i * step;
+    const s = root * root;
+    const density = s === 0 ? 0 : Math.exp((degrees - 1) * Math.log(s) + (degrees * (1 - s * s)) / 2) * root;
     return { s, weight: density * (i === 0 || i === STEPS ? 1 : 2 + 2 * (i % 2)) };
   });
   const total = points.reduce((sum, { weight }) => sum + weight, 0);

@@ -91,7 +91,7 @@ function inspection(seen: Partial<Inspection>): Inspection {
     strangeness: null,
     prompt: "",
     regions: [],
-    stats: { mean: 100, contrast: 30, sharpness: 10 },
+    stats: { mean: 100, contrast: 30, sharpness: 10, clipped: 0, colour: { red: 0, blue: 0 } },
     ms: { decode: 0, preprocess: 0, infer: 0, map: 0 },
     ...seen,
   };
