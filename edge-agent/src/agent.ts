@@ -8,12 +8,16 @@ import { connectLink, type Link } from "@kenpin/messaging";
 import { type AgentConfig, agentTopics, type Building, type BundleReported, errorLine } from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
+import { serveAgentPage } from "./agent-page.ts";
 import { WatchedFolder } from "./capture/watched-folder.ts";
 import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
 import { Launcher } from "./inspect/launcher.ts";
 import { type Candidate, Supervisor, type SupervisorOptions } from "./inspect/supervisor.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
+import { deviceKey } from "./operate/device-key.ts";
+import { Recent } from "./operate/recent.ts";
+import { SettingsStore } from "./operate/settings-store.ts";
 import { answerFrame, type Stages } from "./pipeline.ts";
 import { Journal } from "./record/journal.ts";
 import { Outbox } from "./record/outbox.ts";
@@ -30,6 +34,7 @@ import { type FirstSetup, firstSetup } from "./update/first-setup.ts";
 import { ReferenceStore } from "./update/reference-store.ts";
 import { Updater } from "./update/updater.ts";
 import { CameraWatch } from "./watch/camera-watch.ts";
+import { sweepWords } from "./words-folder.ts";
 
 /** `started` settles with the first inspector: an engine for it may take minutes; it fails where there is nothing to decide by. */
 export type Agent = { started: Promise<void>; stop: () => Promise<void> };
@@ -62,18 +67,31 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Agen
 async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const { config, db, log } = base;
   const references = new ReferenceStore(db, config.dataDir);
-  const store = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references });
+  const key = await deviceKey(config.dataDir);
   const banks = new BankStore(config.dataDir);
+  const settings = new SettingsStore({
+    db,
+    config,
+    key,
+    references,
+    rootNamed: () => store.keys(),
+    keepBank: (bundle, bank) => banks.write(bundle, bank),
+    now: () => store.now(),
+    log: log.child({ stage: "operate" }),
+  });
+  const chosen = (bundle: string) => settings.chosen(bundle);
+  const store: BundleStore = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references, chosen });
   await Promise.all([references.sweep(), store.sweep(), banks.sweep([store.current, store.fallback])]);
   let updater: Updater<Candidate> | null = null;
   let status: StatusBeat | null = null;
-  const { supervisor, broken, started } = await startInspecting(base, {
+  const { supervisor, launcher, broken, started } = await startInspecting(base, {
     store,
     banks,
     onCrash: (setup) => updater?.onCrash(setup),
     onStatus: () => status?.consider(),
     onBuilding: ({ bundle }, building) => updater?.reportBuilding(bundle, building),
   });
+  await sweepWords(config.dataDir, supervisor.setup.wordsFolder);
   const outbox = new Outbox(db, log.child({ stage: "record" }));
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
@@ -85,8 +103,13 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   updater = startUpdating(base, { store, references, supervisor, report, link, broken, started });
   const watches = new Map(config.cameras.map(({ name }) => [name, new CameraWatch()]));
   const onReference = () => updater?.teach();
-  const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader };
-  startCameras(base, stages, { store, link, topics });
+  settings.connect((change) => (updater as Updater<Candidate>).apply(change));
+  const recent = new Recent();
+  const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader, recent };
+  const orders = startCameras(base, stages, { store, link, topics });
+  const shown = { config, db, store, references, supervisor, launcher, settings, deviceKey: key, recent, orders, link };
+  const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
+  base.closers.push(() => page?.close());
   return { started };
 }
 
@@ -94,7 +117,7 @@ type InspectingParts = Pick<SupervisorOptions, "banks" | "onCrash" | "onStatus">
   store: BundleStore;
   onBuilding: (setup: Setup, building: Building) => void;
 };
-type Inspecting = Pick<FirstSetup, "broken"> & Pick<Agent, "started"> & { supervisor: Supervisor };
+type Inspecting = Pick<FirstSetup, "broken"> & Pick<Agent, "started"> & { supervisor: Supervisor; launcher: Launcher };
 
 /** The inspector on the bundle that ran last, or on the first one; a first one that does not prove itself is an error. */
 async function startInspecting(base: Base, { store, onBuilding, ...parts }: InspectingParts): Promise<Inspecting> {
@@ -123,7 +146,7 @@ async function startInspecting(base: Base, { store, onBuilding, ...parts }: Insp
   const started = bringUp();
   started.catch(() => undefined); // whoever asks for it is told
   await Promise.race([started, sleep(PATIENCE_MS, undefined, { ref: false })]);
-  return { supervisor, broken, started };
+  return { supervisor, launcher, broken, started };
 }
 
 async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
@@ -221,7 +244,7 @@ function startUpdating({ config, log, closers }: Base, updating: Updating): Upda
 
 type Operating = { store: BundleStore; link: Link; topics: ReturnType<typeof agentTopics> };
 
-function startCameras({ config, db, log, closers }: Base, stages: Stages, { store, link, topics }: Operating): void {
+function startCameras({ config, db, log, closers }: Base, stages: Stages, { store, link, topics }: Operating): CameraOrders {
   const cameras = new Map<string, WatchedFolder>();
   const orders = new CameraOrders({
     db,
@@ -256,4 +279,5 @@ function startCameras({ config, db, log, closers }: Base, stages: Stages, { stor
     source.start();
   }
   closers.push(() => Promise.all([...cameras.values()].map((source) => source.stop())));
+  return orders;
 }

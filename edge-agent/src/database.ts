@@ -18,7 +18,9 @@ export type FactName =
   | "time.last-signed"
   | "references.active"
   | "references.teaching"
-  | "cameras.paused";
+  | "cameras.paused"
+  | "settings.active"
+  | "settings.base-set";
 
 const BUSY_MS = 5000;
 
@@ -78,6 +80,21 @@ const MIGRATIONS = [
   `,
   `
   ALTER TABLE reference_frames ADD COLUMN label TEXT NOT NULL DEFAULT 'good' CHECK (label IN ('good', 'bad'));
+  `,
+  `
+  CREATE TABLE settings (
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest TEXT NOT NULL,
+    bundle TEXT NOT NULL,
+    set_id TEXT NOT NULL,
+    before INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    made_by TEXT NOT NULL,
+    made_at TEXT NOT NULL,
+    signed_by TEXT NOT NULL CHECK (signed_by IN ('this device', 'root-named key')),
+    summary TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
   `,
 ];
 

@@ -13,6 +13,7 @@ import { startAgent } from "./agent.ts";
 import { addDeviceCommands } from "./device-commands.ts";
 import { loadConfig } from "./operate/config.ts";
 import { readStanding } from "./operate/standing.ts";
+import { addSetupCommands } from "./setup-commands.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 /** systemd and the like kill after a while; what is in hand is answered within this, or stays for the next start. */
@@ -59,6 +60,7 @@ program
   });
 
 addDeviceCommands(program, print);
+addSetupCommands(program, print);
 
 try {
   await program.parseAsync();

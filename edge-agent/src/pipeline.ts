@@ -8,6 +8,7 @@ import type { AgentConfig, UnknownReason, Verdict } from "@kenpin/schema";
 import { draftVerdict } from "./decide/verdict-draft.ts";
 import type { Frame } from "./frame.ts";
 import { failed, type Seen, type Supervisor } from "./inspect/supervisor.ts";
+import type { Recent } from "./operate/recent.ts";
 import type { Journal } from "./record/journal.ts";
 import type { Reporter } from "./report/reporter.ts";
 import type { Sampler } from "./samples/sampler.ts";
@@ -26,11 +27,13 @@ export type Stages = {
   onReference: () => void;
   sampler: Sampler;
   uploader: Uploader;
+  /** For whoever watches: the verdict is on the disk. */
+  recent: Recent;
 };
 
 /** Answers a frame; returns once its verdict is on the disk and its file may go. */
 export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
-  const { config, watches, journal, reporter, references, onReference } = stages;
+  const { config, watches, journal, reporter, references, onReference, recent } = stages;
   if (journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
   const seen = await look(stages, frame);
   const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection) ?? null;
@@ -41,6 +44,8 @@ export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
     if (reference) references.add(frame.camera.name, frame.sha256);
   });
   reporter.wake();
+  recent.take(verdict, frame.bytes);
+  if (reference && doubt) watches.get(frame.camera.name)?.forget(); // what is taught is what should be shown from now on
   if (reference) onReference();
   else if (inspection) await learn(stages, frame, verdict, { ...seen, inspection });
 }

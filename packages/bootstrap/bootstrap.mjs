@@ -3,7 +3,7 @@
  *
  * Built-ins only, and syntax of Node 18, because nothing is installed yet when it starts. In order: Node 22 into the
  * user's cache where the running one is older, the packages of the lock file, the TensorFlow library behind tfjs-node,
- * the operator's page. Each step leaves a stamp that names what it was made from, so a second call does none of them.
+ * the operator's page and the agent's. Each step leaves a stamp that names what it was made from, so a second call does none of them.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -34,7 +34,8 @@ if (!command || !Object.hasOwn(COMMANDS, command)) {
 if (isOlderThan(FLOOR)) process.exit(runOnNewerNode());
 installPackages();
 installEngine();
-buildPage();
+buildPage("cloud-trainer", "the operator's page");
+buildPage("edge-agent", "the agent's page");
 process.exit(COMMANDS[command]());
 
 function isOlderThan([major, minor]) {
@@ -75,14 +76,12 @@ function installEngine() {
   if (node(installer, []) === 0) writeFileSync(stamp, want);
 }
 
-function buildPage() {
-  const sources = readdirSync(join(ROOT, "cloud-trainer/web"), { recursive: true }).map((name) =>
-    join(ROOT, "cloud-trainer/web", String(name)),
-  );
-  const stamp = join(ROOT, "cloud-trainer", "dist-web", ".stamp");
+function buildPage(app, what) {
+  const sources = readdirSync(join(ROOT, app, "web"), { recursive: true }).map((name) => join(ROOT, app, "web", String(name)));
+  const stamp = join(ROOT, app, "dist-web", ".stamp");
   const want = digest(sources.filter((file) => /\.[a-z]+$/.test(file)).sort());
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === want) return;
-  if (node("cloud-trainer/web/build.ts", []) !== 0) fail("the operator's page did not build; the lines above say why");
+  if (node(`${app}/web/build.ts`, []) !== 0) fail(`${what} did not build; the lines above say why`);
   writeFileSync(stamp, want);
 }
 

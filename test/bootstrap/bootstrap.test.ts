@@ -46,6 +46,8 @@ function inProject(use: (project: Project) => void): void {
     write("cloud-trainer/src/train/engines/tfjs/install.ts", noting("engine"));
     write("cloud-trainer/web/build.ts", noting("page"));
     write("cloud-trainer/dist-web/.keep", "");
+    write("edge-agent/web/build.ts", noting("agent-page"));
+    write("edge-agent/dist-web/.keep", "");
     write("cloud-trainer/src/cli.ts", `${noting("cli")}process.exitCode = 7;`);
     write("test/run.ts", noting("test"));
     copyFileSync(BOOTSTRAP, join(dir, "packages/bootstrap/bootstrap.mjs"));
@@ -87,7 +89,7 @@ test("the first call brings what is missing, once; the second only runs the comm
     const first = run(["test", "word", "--flag"]);
     assert.equal(first.status, 0, first.stderr);
     assert.match(first.stderr, /installing packages \(about 30 s, once\)/);
-    assert.deepEqual(ran(), ["engine []", "page []", 'test ["word","--flag"]']);
+    assert.deepEqual(ran(), ["engine []", "page []", "agent-page []", 'test ["word","--flag"]']);
     const second = run(["kenpin", "serve", "--port", "1"]);
     assert.deepEqual([second.status, second.stderr], [7, ""]);
     assert.deepEqual(ran(), ['cli ["serve","--port","1"]']);
@@ -111,7 +113,7 @@ test("an engine that cannot be installed stops nothing and is tried again; a pag
   inProject(({ run, ran, write }) => {
     write("cloud-trainer/src/train/engines/tfjs/install.ts", "process.exitCode = 1;");
     assert.equal(run(["test"]).status, 0);
-    assert.deepEqual(ran(), ["page []", "test []"]);
+    assert.deepEqual(ran(), ["page []", "agent-page []", "test []"]);
     write("cloud-trainer/web/build.ts", "process.exitCode = 1;");
     const { status, stderr } = run(["test"]);
     assert.equal(status, 1);

@@ -28,11 +28,21 @@ export type SiteOptions = {
   sampling?: Partial<AgentConfig["sampling"]>;
   /** Whether the hub acknowledges; it may begin later with `inbox.acknowledge()`. */
   acknowledges?: boolean;
+  /** No page unless asked for, so that agents side by side do not want the same port. */
+  page?: false | { port: number; pictures?: string };
+  localSettings?: boolean;
 };
 
 export type EdgeSite = Awaited<ReturnType<typeof openSite>>;
 
-export async function openSite({ cameras = [{ name: "line" }], bundle, sampling, acknowledges = true }: SiteOptions = {}) {
+export async function openSite({
+  cameras = [{ name: "line" }],
+  bundle,
+  sampling,
+  acknowledges = true,
+  page = false,
+  localSettings = true,
+}: SiteOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), "kenpin-edge-"));
   const first = bundle ?? (await testBundle());
   const broker = await startBroker();
@@ -54,6 +64,8 @@ export async function openSite({ cameras = [{ name: "line" }], bundle, sampling,
     })),
     sampling: { randomRatio: 0, undecided: false, surprising: false, ...sampling },
     threads: 1,
+    page,
+    localSettings,
   };
   const configFile = join(folder, "agent.yaml");
   await writeFile(configFile, JSON.stringify(config));

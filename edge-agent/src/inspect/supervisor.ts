@@ -110,13 +110,16 @@ export class Supervisor {
         this.#setBuilding(building);
         onBuilding(building);
       };
-      return await this.#proven(setup, await this.#options.launch(setup, told, this.#closed.signal));
+      const launch = (folder: string) => this.#options.launch({ ...setup, folder }, told, this.#closed.signal);
+      return await this.#proven(setup, launch);
     } finally {
       this.#setBuilding(null);
     }
   }
 
-  async #proven(setup: Setup, worker: Inspector): Promise<Candidate> {
+  /** Golden scores are those of the bundle's own words; other words are then said to a worker of their own. */
+  async #proven(setup: Setup, launch: (folder: string) => Promise<Inspector>): Promise<Candidate> {
+    let worker = await launch(setup.folder);
     const giveUp = () => void worker.close();
     this.#closed.signal.addEventListener("abort", giveUp);
     try {
@@ -125,6 +128,10 @@ export class Supervisor {
       if (!proof.ok) throw new KenpinError("golden-mismatch", `the bundle was refused: ${proof.reason}`);
       const goldenMs = (performance.now() - began) / setup.manifest.golden.length;
       const hangMs = Math.min(HANG_MS.most, Math.max(HANG_MS.least, HANG_TIMES * goldenMs));
+      if (setup.wordsFolder !== setup.folder) {
+        await worker.close();
+        worker = await launch(setup.wordsFolder);
+      }
       return { setup, worker, references: await this.#teach(worker, setup), hangMs };
     } catch (error) {
       await worker.close();
@@ -186,7 +193,11 @@ export class Supervisor {
     const kept = await banks.read(bundle);
     if (kept) {
       const refused = (error: unknown) => log.warn({ bundle, why: errorLine(error) }, "memory-bank-refused");
-      await worker.loadBank(kept).catch(refused);
+      const loaded = await worker.loadBank(kept).catch(refused);
+      if (loaded && isTaughtFrom(loaded.lessons, references)) {
+        log.info({ bundle, references: loaded.taught.references, bad: loaded.taught.bad, isNew: false }, "inspector-taught");
+        return loaded.taught.references; // no frame need be on this device
+      }
     }
     const exemplars = await Promise.all(references.map(async ({ file, label }) => ({ frame: await readFile(file), label })));
     const taught = await worker.teach(exemplars, { onProgress: progressLog(log) });
@@ -221,6 +232,12 @@ export class Supervisor {
     this.#retiring.add(gone);
     void gone.finally(() => this.#retiring.delete(gone));
   }
+}
+
+function isTaughtFrom(lessons: readonly { digest: string; label: string }[], references: Setup["references"]): boolean {
+  const same = (lesson: { digest: string; label: string }, i: number) =>
+    lesson.digest === references[i]?.sha256 && lesson.label === references[i].label;
+  return lessons.length === references.length && lessons.every(same);
 }
 
 /** A teaching of hundreds of frames takes minutes, in which somebody may wait. */

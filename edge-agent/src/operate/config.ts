@@ -32,7 +32,9 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   );
   const { engineCache } = config.inspector;
   const inspector = { ...config.inspector, ...(engineCache !== undefined && { engineCache: from(engineCache) }) };
-  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector };
+  const { page } = config;
+  const shown = page === false || page.pictures === undefined ? page : { ...page, pictures: from(page.pictures) };
+  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown };
 }
 
 function parseYaml(text: string, file: string): unknown {

@@ -3,18 +3,27 @@
  * ever run in the database. Trusted time is the clock, but never before the last signed time seen, so that a device that
  * boots in 1970 still refuses what has run out.
  */
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { trustedKeys, unpackBundle } from "@kenpin/bundle";
 import { BundleManifest, KenpinError, parseAtDoor, PromptSet, Thresholds } from "@kenpin/schema";
 import { type Database, readFact, writeFact } from "../database.ts";
 import { syncFolder } from "../durable-file.ts";
-import type { Setup } from "../setup.ts";
+import type { Chosen, Setup } from "../setup.ts";
 import { AGENT_VERSION } from "../version.ts";
+import { wordsFolder } from "../words-folder.ts";
 import type { ReferenceStore } from "./reference-store.ts";
 import { settingsDigest } from "./settings-digest.ts";
 
-export type BundleStoreOptions = { db: Database; dataDir: string; rootKey: string; references: ReferenceStore };
+export type BundleStoreOptions = {
+  db: Database;
+  dataDir: string;
+  rootKey: string;
+  references: ReferenceStore;
+  /** What was chosen on this device in place of a bundle's own words and thresholds; null where nothing was. */
+  chosen: (bundle: string) => Promise<Chosen | null>;
+};
 
 const CURRENT = "bundle.current";
 /** The bundle to go back to while a new one is on probation. */
@@ -28,9 +37,13 @@ export class BundleStore {
   #folder: string;
   #rootKey: string;
   #references: ReferenceStore;
+  #chosen: BundleStoreOptions["chosen"];
+  #dataDir: string;
 
-  constructor({ db, dataDir, rootKey, references }: BundleStoreOptions) {
+  constructor({ db, dataDir, rootKey, references, chosen }: BundleStoreOptions) {
     this.#db = db;
+    this.#dataDir = dataDir;
+    this.#chosen = chosen;
     this.#folder = join(dataDir, "bundles");
     this.#rootKey = rootKey;
     this.#references = references;
@@ -88,17 +101,25 @@ export class BundleStore {
     await rm(replaced, { recursive: true, force: true });
   }
 
-  /** What deciding by this bundle and these references (the active ones, unless told) would be. */
-  async setup(digest: string, references = this.#references.active()): Promise<Setup> {
+  /** What deciding by this bundle, these references and these words and thresholds (those in use, unless told) would be. */
+  async setup(digest: string, references = this.#references.active(), choice?: Chosen | null): Promise<Setup> {
     const folder = join(this.#folder, digest);
     const manifest = parseAtDoor(BundleManifest, await readJson(join(folder, "manifest.json")), "manifest.json");
-    const thresholds = parseAtDoor(Thresholds, await readJson(join(folder, "thresholds.json")), "thresholds.json");
-    const prompts = parseAtDoor(PromptSet, await readJson(join(folder, "prompts.json")), "prompts.json");
+    const own = {
+      thresholds: parseAtDoor(Thresholds, await readJson(join(folder, "thresholds.json")), "thresholds.json"),
+      prompts: parseAtDoor(PromptSet, await readJson(join(folder, "prompts.json")), "prompts.json"),
+    };
+    const chosen = choice === undefined ? await this.#chosen(digest) : choice;
+    const { thresholds, prompts } = chosen ?? own;
     if (!(thresholds.pass <= thresholds.cut && thresholds.cut <= thresholds.fail)) {
       throw new KenpinError("thresholds-invalid", "the bundle was refused: its thresholds are not in the order pass ≤ cut ≤ fail");
     }
-    const settings = settingsDigest(prompts, thresholds, references);
-    return { bundle: digest, folder, manifest, thresholds, settings, references };
+    // Frames of settings from another device are known here by their bank alone, which another bundle cannot use.
+    const usable = chosen ? references : references.filter(({ file }) => existsSync(file));
+    const settings = settingsDigest(prompts, thresholds, usable);
+    const isOwn = settingsDigest(prompts, own.thresholds, []) === settingsDigest(own.prompts, own.thresholds, []);
+    const words = isOwn ? folder : await wordsFolder({ dataDir: this.#dataDir, bundle: digest, folder, prompts });
+    return { bundle: digest, folder, wordsFolder: words, manifest, thresholds, settings, references: usable };
   }
 
   /**

@@ -28,7 +28,36 @@ export class ReferenceStore {
   }
 
   active(): Reference[] {
-    return this.#frames(readFact<string>(this.#db, ACTIVE) ?? "");
+    return this.framesOf(this.activeSet);
+  }
+
+  get activeSet(): string {
+    return readFact<string>(this.#db, ACTIVE) ?? "";
+  }
+
+  /** Inside a transaction: a set of its own of these frames becomes the active one; a teaching under way is given up for it. */
+  place(frames: readonly LabelledFrame[]): string {
+    const set = randomUUID();
+    for (const [position, frame] of frames.entries()) this.#insert(set, position, frame);
+    this.activateSet(set);
+    return set;
+  }
+
+  /** Inside a transaction: a set that was active before. */
+  activateSet(set: string): void {
+    writeFact(this.#db, ACTIVE, set);
+    writeFact(this.#db, TEACHING, null);
+  }
+
+  /** In the order they are taught. */
+  framesOf(set: string): Reference[] {
+    const sql = "SELECT sha256, label FROM reference_frames WHERE set_id = ? ORDER BY position";
+    return this.located(this.#db.prepare<[string], LabelledFrame>(sql).all(set));
+  }
+
+  /** Where these frames lie on this device, or would. */
+  located(frames: readonly LabelledFrame[]): Reference[] {
+    return frames.map(({ sha256, label }) => ({ sha256, label, file: join(this.#folder, sha256) }));
   }
 
   /** The next `count` frames of this camera; a teaching under way is given up for it. */
@@ -60,7 +89,7 @@ export class ReferenceStore {
   add(camera: string, sha256: string): void {
     const teaching = this.#teaching();
     if (teaching?.camera !== camera) return;
-    const position = this.#frames(teaching.set).length;
+    const position = this.framesOf(teaching.set).length;
     if (position >= teaching.count) return;
     this.#insert(teaching.set, position, { sha256, label: "good" });
   }
@@ -69,7 +98,7 @@ export class ReferenceStore {
   complete(): { set: string; frames: Reference[] } | null {
     const teaching = this.#teaching();
     if (!teaching) return null;
-    const frames = this.#frames(teaching.set);
+    const frames = this.framesOf(teaching.set);
     return frames.length >= teaching.count ? { set: teaching.set, frames } : null;
   }
 
@@ -88,7 +117,8 @@ export class ReferenceStore {
   /** Removes what no set needs any more; only before frames come, since a kept file waits for its row. */
   async sweep(): Promise<void> {
     const kept = [readFact<string>(this.#db, ACTIVE) ?? "", this.#teaching()?.set ?? ""];
-    this.#db.prepare("DELETE FROM reference_frames WHERE set_id NOT IN (?, ?)").run(...kept);
+    const ofSettings = "SELECT set_id FROM settings UNION SELECT json_extract(value, '$') FROM facts WHERE name = 'settings.base-set'";
+    this.#db.prepare(`DELETE FROM reference_frames WHERE set_id NOT IN (?, ?) AND set_id NOT IN (${ofSettings})`).run(...kept);
     const needed = new Set(this.#db.prepare("SELECT sha256 FROM reference_frames").pluck().all());
     for (const name of await readdir(this.#folder).catch(() => [])) {
       if (!needed.has(name)) await rm(join(this.#folder, name), { force: true });
@@ -107,12 +137,5 @@ export class ReferenceStore {
 
   #teaching(): Teaching | null {
     return readFact<Teaching>(this.#db, TEACHING);
-  }
-
-  #frames(set: string): Reference[] {
-    return this.#db
-      .prepare<[string], LabelledFrame>("SELECT sha256, label FROM reference_frames WHERE set_id = ? ORDER BY position")
-      .all(set)
-      .map((frame) => ({ ...frame, file: join(this.#folder, frame.sha256) }));
   }
 }

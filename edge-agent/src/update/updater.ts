@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Building, BundleDesired, type BundleReported, errorLine } from "@kenpin/schema";
 import type { Logger } from "pino";
-import type { Setup } from "../setup.ts";
+import type { Chosen, Reference, Setup } from "../setup.ts";
 import type { BundleStore } from "./bundle-store.ts";
 import { download, HubAwayError } from "./download.ts";
 import type { ReferenceStore } from "./reference-store.ts";
@@ -90,6 +90,35 @@ export class Updater<C extends { setup: Setup; references: number }> {
   /** Teaches the collected references, if a set is complete. */
   teach(): void {
     if (this.#options.references.complete()) this.#next(() => this.#teachSet());
+  }
+
+  /**
+   * Other words, thresholds and references under the running bundle: proven and taught beside what runs, kept by `keep`, and in use
+   * from the next frame on. Fails, changing nothing, with the reason.
+   */
+  apply({
+    chosen,
+    references,
+    keep,
+  }: {
+    chosen: Chosen | null;
+    references: readonly Pick<Reference, "sha256" | "label">[];
+    keep: (setup: Setup) => void;
+  }): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#next(async () => {
+      const { store, references: frames, inspectors } = this.#options;
+      try {
+        const candidate = await inspectors.prepare(await store.setup(store.current ?? "", frames.located(references), chosen));
+        keep(candidate.setup);
+        inspectors.adopt(candidate);
+        this.reportRunning();
+        done.resolve();
+      } catch (error) {
+        done.reject(error);
+      }
+    });
+    return done.promise;
   }
 
   onCrash(setup: Setup): void {

@@ -3,6 +3,7 @@ export * from "./checkpoint.ts";
 export { type FittedCheckpoint, fitCheckpoint } from "./checkpoint-keys.ts";
 export * from "./clip-image.ts";
 export type { FloatFormat, WrittenFormat } from "./float-formats.ts";
+export { type GlossaryTerm, glossaryTerms } from "./glossary-terms.ts";
 export * from "./image.ts";
 export * from "./model-config.ts";
 export { type EmbeddedSheet, embedPartSheet, type TextEmbedder } from "./part-sheet.ts";

@@ -46,6 +46,15 @@ export const InspectorConfig = z.strictObject({
 });
 export type InspectorConfig = z.infer<typeof InspectorConfig>;
 
+/** The agent's own page. Another host than loopback is reached by others, without encryption unless a TLS proxy stands in front. */
+export const PageConfig = z.strictObject({
+  host: z.string().min(1).max(253).default("127.0.0.1"),
+  port: z.int().min(0).max(65_535).default(8321).describe("0 takes any that is free"),
+  /** Names it answers to beside its own, as a proxy sends them. */
+  allowHosts: z.array(z.string().min(1).max(253)).max(16).default([]),
+  pictures: z.string().min(1).max(1000).optional().describe("folder whose pictures the set-up offers"),
+});
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -62,6 +71,9 @@ export const AgentConfig = z.strictObject({
   /** Of the model; measured on the device where left out. */
   threads: z.int().min(1).max(64).optional(),
   inspector: InspectorConfig.prefault({}),
+  page: z.union([z.literal(false), PageConfig]).prefault({}),
+  /** Whether settings made on this device decide here; else only those signed by a key that the root key names. */
+  localSettings: z.boolean().default(true),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 export type AgentConfig = z.infer<typeof AgentConfig>;

@@ -1,3 +1,4 @@
+export * from "./agent-api.ts";
 export * from "./agent-config.ts";
 export * from "./bundle-manifest.ts";
 export * from "./errors.ts";
@@ -11,6 +12,7 @@ export * from "./recipe.ts";
 export * from "./report.ts";
 export * from "./sample.ts";
 export * from "./scoring.ts";
+export * from "./settings.ts";
 export * from "./thresholds.ts";
 export * from "./topics.ts";
 export * from "./verdict.ts";

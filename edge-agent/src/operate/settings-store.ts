@@ -1,0 +1,316 @@
+/**
+ * The settings of this device, one version after another: signed files under dataDir/settings, which of them decides in the
+ * database. Nothing decides that was not verified just before: a file that was changed on the disk is refused at the next start.
+ * A version belongs to one bundle; under another one the bundle's own words and thresholds decide until somebody saves anew.
+ * In: what a set-up chose, or a file from another device. Out: versions, and for the update stage what they decide by.
+ */
+import { createHash } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  openSettings,
+  packSettings,
+  type PrivateKey,
+  publicKey,
+  SETTINGS_FILE_LIMIT,
+  type SettingsFile,
+  sha256,
+  signSettings,
+} from "@kenpin/bundle";
+import { type AgentConfig, errorLine, KenpinError, type LabelledFrame, type Settings, type SettingsRow } from "@kenpin/schema";
+import type { Logger } from "pino";
+import { type Database, readFact, writeFact } from "../database.ts";
+import { writeDurably } from "../durable-file.ts";
+import type { Chosen, Setup } from "../setup.ts";
+import { writeAudit } from "./audit.ts";
+
+/** What the update stage does for a change: proves it beside the running one, then calls `keep` between two frames. */
+export type Apply = (change: {
+  chosen: Chosen | null;
+  references: readonly LabelledFrame[];
+  keep: (setup: Setup) => void;
+}) => Promise<void>;
+/** The reference frames' store, as far as settings need it. */
+type References = {
+  activeSet: string;
+  active: () => readonly LabelledFrame[];
+  /** Inside a transaction: these frames are a set of their own, and the active one. */
+  place: (frames: readonly LabelledFrame[]) => string;
+  activateSet: (set: string) => void;
+  framesOf: (set: string) => readonly LabelledFrame[];
+};
+export type SettingsStoreOptions = {
+  db: Database;
+  config: Pick<AgentConfig, "site" | "agent" | "dataDir" | "localSettings">;
+  key: PrivateKey;
+  /** Those that the root key names. */
+  rootNamed: () => Promise<ReadonlyMap<string, string>>;
+  references: References;
+  keepBank: (bundle: string, bank: Uint8Array) => Promise<void>;
+  now: () => Date;
+  log: Logger;
+};
+export type NewSettings = Pick<Settings, "prompts" | "sheet" | "thresholds" | "references"> & { by: string; bank: Uint8Array | null };
+type Row = {
+  version: number;
+  digest: string;
+  bundle: string;
+  set_id: string;
+  before: number;
+  file: string;
+  made_by: string;
+  made_at: string;
+  signed_by: SettingsRow["signedBy"];
+  summary: string;
+};
+type Summary = Pick<SettingsRow, "good" | "bad" | "words" | "cut">;
+
+const ACTIVE = "settings.active";
+/** The references there were before the first settings. */
+const BASE_SET = "settings.base-set";
+const KEPT = 50;
+
+export class SettingsStore {
+  #options: SettingsStoreOptions;
+  #folder: string;
+  #apply: Apply | null = null;
+  #listener: () => void = () => undefined;
+
+  constructor(options: SettingsStoreOptions) {
+    this.#options = options;
+    this.#folder = join(options.config.dataDir, "settings");
+  }
+
+  /** The update stage needs this store to start, and this store needs it to change anything. */
+  connect(apply: Apply): void {
+    this.#apply = apply;
+  }
+
+  onChange(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  get active(): number {
+    return readFact<number>(this.#options.db, ACTIVE) ?? 0;
+  }
+
+  /** What decides under this bundle in place of its own words and thresholds; null where nothing does, or it cannot be proven. */
+  async chosen(bundle: string): Promise<Chosen | null> {
+    const row = this.#row(this.active);
+    if (row?.bundle !== bundle) return null;
+    try {
+      const { settings } = await this.#read(row);
+      return chosenOf(settings, row.version);
+    } catch (error) {
+      this.#options.log.error({ version: row.version, why: errorLine(error) }, "settings-refused");
+      return null;
+    }
+  }
+
+  /** Newest first, down to the bundle as it came. */
+  history(running: Setup, ownDigest: string): SettingsRow[] {
+    const rows = this.#options.db.prepare<[], Row>("SELECT * FROM settings ORDER BY version DESC").all();
+    const active = rows.find(({ version }) => version === this.active && version > 0)?.bundle === running.bundle ? this.active : 0;
+    const { name, createdAt } = running.manifest;
+    const base: SettingsRow = {
+      version: 0,
+      settings: ownDigest,
+      bundle: running.bundle,
+      by: name,
+      at: createdAt,
+      good: this.#baseFrames().length,
+      bad: 0,
+      words: [],
+      cut: running.thresholds.cut,
+      signedBy: "root-named key",
+      active: active === 0,
+    };
+    return [...rows.map((row) => shown(row, active)), base];
+  }
+
+  /** Signs with the device's key, and decides by it from the next frame on. */
+  async save(running: Setup, fresh: NewSettings): Promise<SettingsRow> {
+    const { config, key, now } = this.#options;
+    this.#needLocal();
+    const { by, bank, ...parts } = fresh;
+    const settings: Omit<Settings, "key"> = {
+      schemaVersion: 1,
+      bundle: running.bundle,
+      ...parts,
+      bank: bank && { sha256: sha256(bank), bytes: bank.length },
+      madeBy: by,
+      madeAt: now().toISOString(),
+      madeOn: { site: config.site, agent: config.agent },
+    };
+    const jws = await signSettings(key, settings);
+    const file = { settings: { ...settings, key: publicKey(key) }, jws, bank, keyId: key.keyId };
+    return this.#adopt(file, { by, what: "settings-saved", signedBy: "this device" });
+  }
+
+  /**
+   * Takes a file from elsewhere. One that a root-named key signed stays as it is; another device's, whose fingerprint the person has
+   * compared, is signed anew by this one, so that from now on this device answers for it.
+   */
+  async take(
+    running: Setup,
+    bytes: Uint8Array,
+    { by, fingerprint }: { by: string; fingerprint?: string | undefined },
+  ): Promise<SettingsRow> {
+    if (bytes.length > SETTINGS_FILE_LIMIT) throw new KenpinError("settings-broken", "the settings file was refused: it is too large");
+    const rootNamed = await this.#options.rootNamed();
+    const { key } = this.#options;
+    const own = new Map(this.#options.config.localSettings ? [[key.keyId, publicKey(key)]] : []);
+    const file = await openSettings(bytes, { keys: new Map([...own, ...rootNamed]), fingerprint });
+    if (file.settings.bundle !== running.bundle) {
+      const [theirs, ours] = [file.settings.bundle.slice(0, 12), running.bundle.slice(0, 12)];
+      throw new KenpinError(
+        "settings-foreign",
+        `the settings were made for bundle ${theirs}…, this device runs ${ours}…; roll that bundle out first`,
+      );
+    }
+    if (rootNamed.get(file.keyId) === file.settings.key)
+      return this.#adopt(file, { by, what: "settings-taken", signedBy: "root-named key" });
+    this.#needLocal();
+    const { key: theirKey, ...parts } = file.settings;
+    const jws = await signSettings(key, parts);
+    const resigned = { ...file, jws, settings: { ...parts, key: publicKey(key) }, keyId: key.keyId };
+    const what = theirKey === publicKey(key) ? "settings-taken" : "settings-confirmed";
+    return this.#adopt(resigned, { by, what, signedBy: "this device" });
+  }
+
+  /** Decides again by what decided before the active version was saved. */
+  async back(running: Setup, by: string): Promise<void> {
+    const { db, references, now, log } = this.#options;
+    const row = this.#row(this.active);
+    if (!row || row.bundle !== running.bundle)
+      throw new KenpinError("nothing-before", "the bundle's own settings decide; there is nothing to go back to");
+    const before = this.#row(row.before);
+    const target = before && before.bundle === running.bundle ? before : null;
+    const file = target && (await this.#read(target));
+    if (file?.bank) await this.#options.keepBank(running.bundle, file.bank);
+    const set = target?.set_id ?? readFact<string>(db, BASE_SET) ?? "";
+    await this.#need()({
+      chosen: target && file ? chosenOf(file.settings, target.version) : null,
+      references: references.framesOf(set),
+      keep: () =>
+        db.transaction(() => {
+          references.activateSet(set);
+          writeFact(db, ACTIVE, target?.version ?? null);
+          writeAudit(db, {
+            at: now().toISOString(),
+            who: by,
+            what: "settings-back",
+            detail: `from ${row.version} to ${target?.version ?? 0}`,
+          });
+        })(),
+    });
+    log.info({ by, from: row.version, to: target?.version ?? 0 }, "settings-back");
+    this.#listener();
+  }
+
+  /** The file as it would be taken on another device. */
+  async file(version: number): Promise<Uint8Array> {
+    const row = this.#row(version);
+    if (!row) throw new KenpinError("settings-unknown", `there are no settings of version ${version} here`);
+    return readFile(join(this.#folder, row.file));
+  }
+
+  async #adopt(
+    file: SettingsFile,
+    { by, what, signedBy }: { by: string; what: string; signedBy: SettingsRow["signedBy"] },
+  ): Promise<SettingsRow> {
+    const { db, references, now, log } = this.#options;
+    const { settings, jws, bank } = file;
+    const bytes = packSettings(jws, bank);
+    const name = createHash("sha256").update(jws).digest("hex");
+    await writeDurably(join(this.#folder, name), bytes);
+    if (bank) await this.#options.keepBank(settings.bundle, bank);
+    let version = 0;
+    const keep = ({ settings: digest }: Setup) =>
+      db.transaction(() => {
+        if (readFact(db, BASE_SET) === null) writeFact(db, BASE_SET, references.activeSet);
+        const set = references.place(settings.references);
+        version = this.#insert({ digest, settings, set, name, signedBy });
+        writeFact(db, ACTIVE, version);
+        writeAudit(db, {
+          at: now().toISOString(),
+          who: by,
+          what,
+          detail: `version ${version}, settings ${digest.slice(0, 8)}, made on ${settings.madeOn.site}/${settings.madeOn.agent} by ${settings.madeBy}`,
+        });
+      })();
+    try {
+      await this.#need()({ chosen: chosenOf(settings, null), references: settings.references, keep });
+    } catch (error) {
+      await rm(join(this.#folder, name), { force: true });
+      throw error;
+    }
+    log.info({ by, version, what }, "settings-changed");
+    this.#listener();
+    await this.#sweep();
+    return shown(this.#row(version) as Row, version);
+  }
+
+  #insert(parts: { digest: string; settings: Settings; set: string; name: string; signedBy: string }): number {
+    const { digest, settings, set, name, signedBy } = parts;
+    const { bundle, prompts, references, thresholds, madeBy, madeAt } = settings;
+    const count = (label: string) => references.filter((frame) => frame.label === label).length;
+    const words = (prompts.words ?? [...prompts.good, ...prompts.bad]).slice(prompts.good.length, prompts.good.length + 12);
+    const summary: Summary = { good: count("good"), bad: count("bad"), words, cut: thresholds.cut };
+    const sql = `INSERT INTO settings (digest, bundle, set_id, before, file, made_by, made_at, signed_by, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+    const values = [digest, bundle, set, this.active, name, madeBy, madeAt, signedBy, JSON.stringify(summary)];
+    return Number(this.#options.db.prepare(sql).run(...values).lastInsertRowid);
+  }
+
+  /** The newest ones and the active one stay. */
+  async #sweep(): Promise<void> {
+    const { db } = this.#options;
+    const old = db
+      .prepare<[number, number], Row>("SELECT * FROM settings WHERE version <> ? ORDER BY version DESC LIMIT -1 OFFSET ?")
+      .all(this.active, KEPT);
+    for (const { version, file } of old) {
+      db.prepare("DELETE FROM settings WHERE version = ?").run(version);
+      if (!db.prepare("SELECT 1 FROM settings WHERE file = ?").get(file)) await rm(join(this.#folder, file), { force: true });
+    }
+  }
+
+  async #read(row: Row): Promise<SettingsFile> {
+    const { key, rootNamed, config } = this.#options;
+    const own = config.localSettings ? [[key.keyId, publicKey(key)] as const] : [];
+    return openSettings(await readFile(join(this.#folder, row.file)), { keys: new Map([...own, ...(await rootNamed())]) });
+  }
+
+  #row(version: number): Row | undefined {
+    return this.#options.db.prepare<[number], Row>("SELECT * FROM settings WHERE version = ?").get(version);
+  }
+
+  #baseFrames(): readonly LabelledFrame[] {
+    const { db, references } = this.#options;
+    const set = readFact<string>(db, BASE_SET);
+    return set === null ? references.active() : references.framesOf(set);
+  }
+
+  #needLocal(): void {
+    if (!this.#options.config.localSettings) {
+      throw new KenpinError(
+        "local-settings-off",
+        "this agent's configuration has localSettings: false; settings come from the hub, signed by a key its root names",
+      );
+    }
+  }
+
+  #need(): Apply {
+    if (!this.#apply) throw new KenpinError("agent-starting", "the agent is still starting; try again in a moment");
+    return this.#apply;
+  }
+}
+
+function chosenOf({ prompts, sheet, thresholds }: Settings, version: number | null): Chosen {
+  return { prompts, sheet, thresholds, version };
+}
+
+function shown(row: Row, active: number): SettingsRow {
+  const { version, digest, bundle, made_by, made_at, signed_by, summary } = row;
+  const parts = JSON.parse(summary) as Summary;
+  return { version, settings: digest, bundle, by: made_by, at: made_at, ...parts, signedBy: signed_by, active: version === active };
+}
