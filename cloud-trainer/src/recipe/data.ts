@@ -31,11 +31,12 @@ export function createDataReader({ note, say }: { note: (line: string) => void; 
   };
   return async ({ generated, sets }: DataRecipe, config: ModelConfig): Promise<StageData> => {
     const key = JSON.stringify([generated, config.image.size]);
-    const surfaces = !generated
-      ? []
-      : (pools.get(key) ??
-        surfacePool(generated.seed, config.image.size, generated.surfaces, (done) => say("making surfaces", done, generated.surfaces)));
-    if (generated) pools.set(key, surfaces);
+    const surfaces =
+      !generated || generated.on === "device"
+        ? []
+        : (pools.get(key) ??
+          surfacePool(generated.seed, config.image.size, generated.surfaces, (done) => say("making surfaces", done, generated.surfaces)));
+    if (generated?.on === "host") pools.set(key, surfaces);
     const read = await Promise.all(sets.map((path) => open(path, config)));
     const lineage = read.map(({ set }) => ({ name: set.name, sha256: set.digest, images: set.pictures.length }));
     if (generated) lineage.push({ name: "generated surfaces", sha256: digest(key), images: generated.surfaces });

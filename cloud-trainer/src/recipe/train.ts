@@ -3,6 +3,7 @@ import { createTokenizer } from "@kenpin/clip";
 import { KenpinError, type StageOf } from "@kenpin/schema";
 import { randomAt } from "@kenpin/stats";
 import { augmentedPixels } from "../samples/augment.ts";
+import { captionFile } from "../samples/caption-file.ts";
 import { captionedBatches, captionedSetSource, surfaceSource } from "../samples/captioned-batch.ts";
 import { imageGflops, textGflops } from "../train/cost.ts";
 import { type RunStage, resultOf } from "./stage-context.ts";
@@ -10,8 +11,10 @@ import { type RunStage, resultOf } from "./stage-context.ts";
 export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, engine, data, shards, words, setup }) => {
   const { config } = model;
   const { loss, patchLoss, microBatch, patchDropout: dropout, augmentation } = stage;
+  const { generated } = stage.data;
+  const onDevice = generated?.on === "device" ? { ...generated, captions: captionFile(config) } : null;
   const captioned = data.frames.filter(({ captions }) => captions.length > 0);
-  if (!shards && captioned.length === 0 && data.surfaces.length === 0) {
+  if (!shards && !onDevice && captioned.length === 0 && data.surfaces.length === 0) {
     throw new KenpinError("no-captions", "the stage train needs captions: name a set that has them, or generated surfaces, under data");
   }
   const pictures = captioned.map(({ image, captions }) => ({
@@ -28,6 +31,8 @@ export const train: RunStage<StageOf<"train">> = async (model, stage, { recipe, 
     words,
     loss,
     patchLoss,
+    references: { loss: stage.referenceLoss, tokenLayers: model.tokenLayers },
+    generated: onDevice,
     microBatch,
     shards,
     batchAt: captionedBatches(sources, { config, size: stage.batch, dropout, seed: recipe.seed }),

@@ -4,6 +4,7 @@
                   asked for on stdout ({"want": …}), waited for, and removed when it was used
     Shards        WebDataset shards (kenpin's own, or anybody's with .txt or .json captions), in shards.py
     SurfacePool   shards of generated surfaces, held on the device, in surfaces.py
+    EpisodePool   surfaces that the device generates itself, in episodes.py
 """
 import json
 import pathlib
@@ -139,4 +140,8 @@ def open_data(job, ranks):
         from .surfaces import SurfacePool
 
         return SurfacePool(data["surfaces"], job, ranks)
-    raise Refused(f"data names none of batches, shards, surfaces: {sorted(data)}")
+    if "generated" in data:
+        from .episodes import EpisodePool
+
+        return EpisodePool(data["generated"], job, ranks)
+    raise Refused(f"data names none of batches, shards, surfaces, generated: {sorted(data)}")

@@ -3,6 +3,7 @@
     stage      pretrain | train | tune | distill         recipe    that stage of the recipe, every default filled in
     config     the model's configuration                 weights   one safetensors with open_clip's names
     folder     the stage's: metrics, checkpoints, out/   data      {"batches": dir, "fed": bool} | {"shards": [dir…]} | {"surfaces": [dir…]}
+                                                                  | {"generated": {"surfaces", "seed", "captions", "without"}}
     teacher    {"config", "weights"} for pretrain (or the length of the batch's own targets) and distill
     words      token ids of good and bad words           scoring   tune: topRatio and imageWeight
     precision  bf16 | float32                            compile, attention, device, seed, trainTokens

@@ -11,7 +11,8 @@ from open_clip.loss import ClipLoss
 from . import losses
 from .model import load
 from .tiled_loss import tiled_contrastive
-from .towers import embed_image, embed_text, image_features
+from .reference_loss import BIAS_START, SCALE_START, reference_loss
+from .towers import embed_image, embed_text, embed_tokens, image_features
 
 PATCH_BIAS_START, LOGIT_BIAS_START = -2.0, -10.0
 CONTRAST, PATCH, FRAME, GOOD_FRAME_PATCH_WEIGHT = 0.5, 1.0, 2.0, 0.25
@@ -80,6 +81,8 @@ class Train(Trained):
             own["patch_bias"] = torch.tensor(PATCH_BIAS_START)
         if job.recipe["loss"] == "siglip":
             own["logit_bias"] = torch.tensor(LOGIT_BIAS_START)
+        if job.recipe.get("referenceLoss", 0) > 0:
+            own.update(reference_scale=torch.tensor(SCALE_START), reference_bias=torch.tensor(BIAS_START))
         super().__init__(job, ranks, own)
         self.clip_loss = ClipLoss(local_loss=True, gather_with_grad=True, rank=ranks.rank, world_size=ranks.world)
 
@@ -94,7 +97,11 @@ class Train(Trained):
         if "image_gradients" in batch:
             return self.replay(batch)
         with_patches = self.has_patches(batch)
-        images, patches = self.look(batch["pixel_values"], with_patches, batch.get("kept"))
+        with_references = self.has_references(batch)
+        if with_references:
+            images, patches, tokens = self.look_at_all(batch["pixel_values"])
+        else:
+            images, patches = self.look(batch["pixel_values"], with_patches, batch.get("kept"))
         if "positive" not in batch and self.job.recipe["loss"] == "clip":
             start, end = self.ranks.range(len(batch["ids"]))
             return self.clip_loss(images, self.texts(batch["ids"][start:end]), self.scale), {}
@@ -103,7 +110,21 @@ class Train(Trained):
         if not with_patches:
             return contrast, {}
         patch = self.patch_share(patches, batch)
-        return contrast + self.job.recipe["patchLoss"] * patch, {"contrast": contrast, "patch": patch}
+        loss, parts = contrast + self.job.recipe["patchLoss"] * patch, {"contrast": contrast, "patch": patch}
+        if with_references:
+            parts["references"] = self.reference_share(tokens, batch)
+            loss = loss + self.job.recipe["referenceLoss"] * parts["references"]
+        return loss, parts
+
+    def look_at_all(self, pixels):
+        return embed_tokens(self.model.visual.trunk, pixels, self.job.recipe["tokenLayers"], **self.options)
+
+    def has_references(self, batch):
+        return "episode" in batch and self.job.recipe.get("referenceLoss", 0) > 0
+
+    def reference_share(self, tokens, batch):
+        own = self.own["reference_scale"], self.own["reference_bias"]
+        return reference_loss(tokens, batch["flaw"], batch["patch_targets"], batch["patch_weights"], *own)
 
     def replay(self, part):
         """A micro-batch once more, for the gradients that the whole batch's contrast has for its embeddings."""

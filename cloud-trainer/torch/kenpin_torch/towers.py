@@ -54,10 +54,11 @@ def with_class(kept):
     return F.pad(kept + 1, (1, 0))
 
 
-def image_tokens(trunk, pixels, *, dtype, patches=True, kept=None, masked=None, mask_token=None, attention="sdpa"):
+def image_tokens(trunk, pixels, *, dtype, patches=True, kept=None, masked=None, mask_token=None, attention="sdpa", seen=None):
     """[B, 3, S, S] → stream [B, N, W] and what is still to be added to it: class token, then patches.
 
-    `kept` [B, K] names the patches that stay (patch dropout); `masked` [B, P] those replaced by `mask_token`.
+    `kept` [B, K] names the patches that stay (patch dropout); `masked` [B, P] those replaced by `mask_token`. `seen`, a dict whose
+    keys are blocks, gets the patches' tokens after each of these.
     """
     patch = trunk.patch_embed.proj
     # A convolution whose steps are its own width is a product, which is much faster.
@@ -74,6 +75,8 @@ def image_tokens(trunk, pixels, *, dtype, patches=True, kept=None, masked=None, 
         # Behind the last attention nothing looks at another token: without patches the class token goes on alone.
         only = _class_token if not patches and i == len(trunk.blocks) - 1 else None
         x, *rest = image_block(block, x, *rest, tables, dtype, attention, only)
+        if seen is not None and i in seen:
+            seen[i] = (x + (rest[0].float() + rest[1]))[:, 1:]
     return x, *rest
 
 
@@ -141,6 +144,13 @@ def image_features(trunk, pixels, **options):
     x, delta, bias = image_tokens(trunk, pixels, **options)
     _, n = add_norm(x, delta, bias, trunk.norm.eps, options["dtype"])
     return n[:, 1:].float() * trunk.norm.weight + trunk.norm.bias
+
+
+def embed_tokens(trunk, pixels, layers, **options):
+    """`image_embeds`, `patch_embeds` and `patch_tokens` [B, K, L·W] of the given blocks: what the exported graph gives, all of length 1."""
+    seen = dict.fromkeys(layers)
+    images, patches = embed_image(trunk, pixels, patches=True, seen=seen, **options)
+    return images, patches, F.normalize(torch.cat([F.normalize(seen[layer], dim=-1) for layer in layers], -1), dim=-1)
 
 
 # --- text

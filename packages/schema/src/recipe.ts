@@ -53,7 +53,15 @@ export type StabilityRecipe = z.infer<typeof StabilityRecipe>;
 /** What pictures a stage sees; generated surfaces need no data at all. */
 export const DataRecipe = z.strictObject({
   generated: z
-    .strictObject({ surfaces: z.int().min(64).max(10_000_000), seed: Seed.default(1) })
+    .strictObject({
+      surfaces: z.int().min(64).max(10_000_000),
+      seed: Seed.default(1),
+      /** `device`: drawn where it trains, in episodes with good references; the stage `train` on the engine torch alone. */
+      on: z.enum(["host", "device"]).default("host"),
+      /** Families left out on the device, for instance those that resemble a set kept for measuring. */
+      without: z.array(z.string().min(1).max(64)).max(64).default([]),
+    })
+    .refine(({ on, without }) => on === "device" || without.length === 0, "`without` is for surfaces drawn `on: device`")
     .nullable()
     .default(null),
   /** Folders in MVTec layout, WebDataset shards, CSV files with captions; relative to the recipe. */
@@ -108,6 +116,8 @@ export const TrainStage = z.strictObject({
   patchDropout: PatchDropoutRecipe.prefault({}),
   /** Weight of the loss that holds each patch against the words, where masks are known (generated surfaces). */
   patchLoss: Weight.default(2),
+  /** Weight of the loss that makes the memory bank tell, by an episode's good references; surfaces drawn on the device have them. */
+  referenceLoss: Weight.default(0),
 });
 
 /** A site's own labelled frames; the text tower stays as it is. */
@@ -168,53 +178,73 @@ const Stage = z
     (stage) => !("microBatch" in stage) || stage.microBatch === null || stage.batch % stage.microBatch === 0,
     "`batch` must be a multiple of `microBatch`",
   )
+  .refine(
+    ({ stage, data: { generated, sets } }) => generated?.on !== "device" || (stage === "train" && sets.length === 0),
+    "surfaces are drawn `on: device` in the stage train alone, and with no other set",
+  )
+  .refine(
+    (stage) => !("referenceLoss" in stage) || stage.referenceLoss === 0 || stage.data.generated?.on === "device",
+    "`referenceLoss` needs surfaces drawn `on: device`",
+  )
+  .refine(
+    (stage) => !("referenceLoss" in stage) || stage.referenceLoss === 0 || (stage.patchLoss > 0 && stage.microBatch === null),
+    "`referenceLoss` goes with `patchLoss`, and takes the batch whole: no `microBatch`",
+  )
   .refine((stage) => stage.augmentation.crop[0] <= stage.augmentation.crop[1], "`crop` goes from the smaller share to the larger");
 export type Stage = z.infer<typeof Stage>;
 export type StageOf<Name extends Stage["stage"]> = Extract<Stage, { stage: Name }>;
 
-export const Recipe = z.strictObject({
-  name: z.string().min(1).max(100),
-  /** Of the weights that come out, for the record of licences. */
-  licence: z.string().min(1).max(200).default("as the data it was trained on"),
-  /** `tfjs` trains on this machine's processor; `torch` in Python, on GPUs where there are any (kenpin engine install torch). */
-  engine: z.enum(["tfjs", "torch"]).default("tfjs"),
-  torch: z
-    .strictObject({
-      /** Of products and activations; sums, norms, weights and moments are float32 in either case. */
-      precision: z.enum(["bf16", "float32"]).default("bf16"),
-      compile: z.boolean().default(true).describe("on a GPU: compiled kernels, which take a minute to begin"),
-    })
-    .prefault({}),
-  seed: Seed.default(1),
-  /**
-   * Name of a model configuration to draw afresh, or a weights' folder to go on from. A drawn model may take its towers from
-   * files of their own: the image tower from masked image modelling or a finished CLIP, the text tower from any CLIP.
-   */
-  start: z
-    .strictObject({
-      model: z.string().min(1).max(64).optional(),
-      weights: Folder.optional(),
-      image: z
-        .strictObject({
-          file: Folder,
-          kind: z.enum(["masked-image-modelling", "clip"]).default("masked-image-modelling"),
-          licence: z.string().min(1).max(200),
-        })
-        .optional(),
-      text: z.strictObject({ file: Folder, licence: z.string().min(1).max(200) }).optional(),
-    })
-    .refine(({ model, weights }) => (model === undefined) !== (weights === undefined), "a run starts from either `model` or `weights`")
-    .refine(({ weights, image, text }) => weights === undefined || (!image && !text), "`weights` has both towers; name a `model` instead"),
-  /** The words patches and frames are held against; the base model's own without them. */
-  words: z
-    .strictObject({ good: z.array(z.string().min(1).max(300)).min(1).max(256), bad: z.array(z.string().min(1).max(300)).min(1).max(256) })
-    .optional(),
-  stages: z.array(Stage).min(1).max(16),
-  memoryLimitMb: z
-    .int()
-    .min(256)
-    .nullable()
-    .default(null)
-    .describe("resident memory at which the trainer makes a checkpoint and starts anew"),
-});
+export const Recipe = z
+  .strictObject({
+    name: z.string().min(1).max(100),
+    /** Of the weights that come out, for the record of licences. */
+    licence: z.string().min(1).max(200).default("as the data it was trained on"),
+    /** `tfjs` trains on this machine's processor; `torch` in Python, on GPUs where there are any (kenpin engine install torch). */
+    engine: z.enum(["tfjs", "torch"]).default("tfjs"),
+    torch: z
+      .strictObject({
+        /** Of products and activations; sums, norms, weights and moments are float32 in either case. */
+        precision: z.enum(["bf16", "float32"]).default("bf16"),
+        compile: z.boolean().default(true).describe("on a GPU: compiled kernels, which take a minute to begin"),
+      })
+      .prefault({}),
+    seed: Seed.default(1),
+    /**
+     * Name of a model configuration to draw afresh, or a weights' folder to go on from. A drawn model may take its towers from
+     * files of their own: the image tower from masked image modelling or a finished CLIP, the text tower from any CLIP.
+     */
+    start: z
+      .strictObject({
+        model: z.string().min(1).max(64).optional(),
+        weights: Folder.optional(),
+        image: z
+          .strictObject({
+            file: Folder,
+            kind: z.enum(["masked-image-modelling", "clip"]).default("masked-image-modelling"),
+            licence: z.string().min(1).max(200),
+          })
+          .optional(),
+        text: z.strictObject({ file: Folder, licence: z.string().min(1).max(200) }).optional(),
+      })
+      .refine(({ model, weights }) => (model === undefined) !== (weights === undefined), "a run starts from either `model` or `weights`")
+      .refine(
+        ({ weights, image, text }) => weights === undefined || (!image && !text),
+        "`weights` has both towers; name a `model` instead",
+      ),
+    /** The words patches and frames are held against; the base model's own without them. */
+    words: z
+      .strictObject({ good: z.array(z.string().min(1).max(300)).min(1).max(256), bad: z.array(z.string().min(1).max(300)).min(1).max(256) })
+      .optional(),
+    stages: z.array(Stage).min(1).max(16),
+    memoryLimitMb: z
+      .int()
+      .min(256)
+      .nullable()
+      .default(null)
+      .describe("resident memory at which the trainer makes a checkpoint and starts anew"),
+  })
+  .refine(
+    ({ engine, stages }) => engine === "torch" || stages.every(({ data: { generated } }) => generated?.on !== "device"),
+    "surfaces drawn `on: device` need `engine: torch`",
+  );
 export type Recipe = z.infer<typeof Recipe>;

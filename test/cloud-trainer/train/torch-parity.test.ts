@@ -1,6 +1,6 @@
 /**
- * The engine torch against the engine tfjs: same weights, same batches, float32. Skipped where KENPIN_PYTHON names no
- * interpreter with PyTorch, open_clip and timm.
+ * The engine torch against the engine tfjs: same weights, same batches, float32. Skipped where the engine
+ * is not installed.
  */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -21,8 +21,8 @@ import { createTorchEngine } from "../../../cloud-trainer/src/train/engines/torc
 import { preprocessOf } from "../../../cloud-trainer/src/weights-folder.ts";
 import { openRunFolder } from "../../../cloud-trainer/src/train/run-folder.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
+import { skip } from "./torch-python.ts";
 
-const skip = process.env["KENPIN_PYTHON"] ? false : "KENPIN_PYTHON names no interpreter with PyTorch";
 const AT_START = 1e-5;
 const AFTER_ALL = 1e-3;
 const STEPS = 100;
@@ -71,6 +71,8 @@ const contrastive: (loss: "clip" | "siglip", microBatch: number | null) => Run =
     patchLoss: 2,
     microBatch,
     shards: null,
+    generated: null,
+    references: { loss: 0, tokenLayers: [] },
     batchAt: captionedBatches([surfaceSource(pool, SMALL, 1)], {
       config: SMALL,
       size: 16,

@@ -1,6 +1,6 @@
 /**
  * The engine torch by itself: its fast towers against timm's and open_clip's, one rank against two, ranks that are killed,
- * and what is said where something is missing. What needs Python is skipped where KENPIN_PYTHON names none with PyTorch.
+ * and what is said where something is missing. What needs Python is skipped where the engine is not installed.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -25,10 +25,9 @@ import { Recipe } from "@kenpin/schema";
 import sharp from "sharp";
 import { runRecipe } from "../../../cloud-trainer/src/recipe/run.ts";
 import { SMALL, smallSetup, smallTokenizer } from "./small-model.ts";
+import { python, skip } from "./torch-python.ts";
 
-const python = process.env["KENPIN_PYTHON"];
 const sky = process.env["KENPIN_SKYPILOT"];
-const skip = python ? false : "KENPIN_PYTHON names no interpreter with PyTorch";
 const RANKS_APART = 1e-4;
 const pool = surfacePool(5, SMALL.image.size, 96, () => undefined);
 const OPTIMIZER = { rates: { image: 0.004, text: 0.001, other: 0.004 }, layerDecay: { image: 0.8, text: 0.7 } };
@@ -75,6 +74,8 @@ async function losses(
       patchLoss: shards ? 0 : 2,
       microBatch: microBatch ?? null,
       shards: shards ?? null,
+      generated: null,
+      references: { loss: 0, tokenLayers: [] },
       batchAt: captionedBatches([surfaceSource(pool, SMALL, 1)], { config: SMALL, size: batch, dropout: stage.patchDropout, seed: 1 }),
       onStep: ({ step }) => onStep?.(step),
     });
@@ -94,7 +95,7 @@ const farthest = (a: number[], b: number[]) => Math.max(...a.map((value, i) => M
 test("the fast towers, their GPU kernels and the tiled loss give timm's and open_clip's numbers and gradients", { skip }, async (t) => {
   const env = { ...process.env, PYTHONPATH: PACKAGE_DIR };
   const script = join(import.meta.dirname, "../../fixtures/train/torch_checks.py");
-  const { stdout } = await promisify(execFile)(python as string, [script], { env });
+  const { stdout } = await promisify(execFile)(python, [script], { env });
   const { plain, kernels, losses: loss, optimizer } = JSON.parse(stdout.trim().split("\n").at(-1) as string);
   t.diagnostic(stdout.slice(0, 700));
   for (const towers of [plain, kernels]) {
@@ -182,6 +183,8 @@ test("a run that is stopped saves its last step and goes on from there", { skip 
       patchLoss: 2,
       microBatch: null,
       shards: null,
+      generated: null,
+      references: { loss: 0, tokenLayers: [] },
     };
     const batchAt = captionedBatches([surfaceSource(pool, SMALL, 1)], { config: SMALL, size: 16, dropout, seed: 1 });
     const onStep = ({ step }: { step: number }) => step === 9 && signal && stop.abort(new Error("enough"));
@@ -258,6 +261,29 @@ test("a recipe for the engine torch runs stage by stage in a run folder like any
   told.clear();
   await run();
   assert.equal(told.size, 0, "finished stages are not trained again");
+});
+
+test("surfaces are drawn where it trains, with references that the memory bank learns from", { skip }, async (t) => {
+  const dir = await temporary(t);
+  const optimizer = { warmup: 1, plainShare: 0.1, rates: { image: 0.01, text: 0.001, other: 0.01 } };
+  const generated = { surfaces: 64, on: "device", without: ["beads"] };
+  const stage = { stage: "train", steps: 6, batch: 24, data: { generated }, referenceLoss: 1, optimizer };
+  const torch = { precision: "float32" };
+  const recipe = Recipe.parse({ name: "on the device", engine: "torch", torch, start: { model: "kenpin-xs-8" }, stages: [stage] });
+  await runRecipe({ recipe, dir, note: () => undefined, tell: () => undefined });
+  const lines = (await readFile(join(dir, "1-train", "metrics.jsonl"), "utf8"))
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const parts = lines.flatMap((line) => (line.parts?.references === undefined ? [] : [line.parts.references as number]));
+  assert.equal(parts.length, 6);
+  assert.ok(parts.every(Number.isFinite), parts.join());
+  const unknown = {
+    ...recipe,
+    stages: [{ ...recipe.stages[0], data: { sets: [], generated: { ...generated, seed: 1, without: ["marble"] } } }],
+  };
+  const other = runRecipe({ recipe: Recipe.parse(unknown), dir: join(dir, "other"), note: () => undefined, tell: () => undefined });
+  await assert.rejects(other, /no such family of surfaces: marble/);
 });
 
 test("a missing Python, a PyTorch without CUDA and too few GPUs are said with what to do", async () => {

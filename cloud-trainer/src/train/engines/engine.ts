@@ -16,9 +16,16 @@ type TaughtSetup = Omit<DistillSetup, "batchAt" | "words"> & {
   batchAt: (draw: number) => ReturnType<DistillSetup["batchAt"]> & { captions: string[] };
 };
 
+/** What an engine that draws surfaces itself needs for it, and what it learns of their references. */
+type OnDevice = {
+  /** `captions`: every caption with its tokens and claims, as a file's text. */
+  generated: { surfaces: number; seed: number; without: string[]; captions: string } | null;
+  references: { loss: number; tokenLayers: number[] };
+};
+
 export type Engine = {
   trainMasked: (setup: PretrainSetup) => Promise<StageOutcome>;
-  trainContrastive: (setup: ContrastiveSetup & { shards: string[] | null }) => Promise<StageOutcome>;
+  trainContrastive: (setup: ContrastiveSetup & OnDevice & { shards: string[] | null }) => Promise<StageOutcome>;
   trainTune: (setup: TuneSetup) => Promise<StageOutcome & { textBias: number }>;
   trainDistill: (setup: TaughtSetup) => Promise<StageOutcome>;
   /** Whether batches for distillation bring what a teacher said of them; an engine without looks with the teacher itself. */

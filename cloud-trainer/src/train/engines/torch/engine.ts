@@ -2,6 +2,7 @@
  * The four stages on PyTorch, as the engine tfjs offers them: each says what its batches hold, by the names the Python side
  * reads, and what else it must know (word ids, a teacher, a site's scoring rule).
  */
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createTokenizer, type ModelConfig, type Tensor, type Tokenizer } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
@@ -14,14 +15,18 @@ type Batch = Record<string, BatchTensor>;
 
 export function createTorchEngine(options: TorchOptions): Engine {
   return {
-    trainContrastive: ({ batchAt, tokenizer, words, loss, patchLoss, microBatch, shards, ...setup }) =>
-      runTorchStage(options, {
+    trainContrastive: async ({ batchAt, tokenizer, words, loss, patchLoss, microBatch, shards, generated, references, ...setup }) => {
+      const captions = join(setup.folder?.dir as string, "captions.json");
+      if (generated) await writeFile(captions, generated.captions);
+      const { loss: referenceLoss, tokenLayers } = references;
+      return runTorchStage(options, {
         stage: "train",
         setup,
         parts: {
           words: wordIds(tokenizer, words),
-          recipe: { ...setup.recipe, loss, patchLoss, microBatch },
+          recipe: { ...setup.recipe, loss, patchLoss, microBatch, referenceLoss, tokenLayers },
           ...(shards && { data: { shards } }),
+          ...(generated && { data: { generated: { ...generated, captions } } }),
         },
         draw: async (draw, progress) => {
           const batch = await batchAt(draw, progress);
@@ -36,7 +41,8 @@ export function createTorchEngine(options: TorchOptions): Engine {
             ...(batch.patches && { patch_targets: perPicture(batch.patches.targets), patch_weights: perPicture(batch.patches.weights) }),
           };
         },
-      }),
+      });
+    },
 
     trainMasked: async ({ batchAt, target, ...setup }) => {
       const dir = setup.folder?.dir as string;
