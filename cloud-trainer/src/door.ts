@@ -1,29 +1,17 @@
 /**
- * The hub's HTTP door as its stages see it: who calls, what a role may do, bodies read with a limit and parsed by a
- * contract, refusals that carry their HTTP status. Each stage brings its own routes; serve/ puts the door in front.
+ * The hub's HTTP door as its stages see it: who calls, what a role may do, files sent whole or in part. Each stage brings its own
+ * routes; serve/ puts the door in front.
  */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
-import { KenpinError, parseAtDoor, Role } from "@kenpin/schema";
+import { Refusal } from "@kenpin/page";
+import { parseAtDoor, Role } from "@kenpin/schema";
 import type { Context, MiddlewareHandler } from "hono";
 import type { z } from "zod";
 
 export type Caller = { kind: "person"; name: string; role: Role } | { kind: "agent"; site: string; agent: string };
 export type Door = { Variables: { caller: Caller | null } };
-
-/** A request the hub will not serve; the status is HTTP's, the code is ours. */
-export class Refusal extends KenpinError {
-  readonly status: number;
-
-  constructor(status: number, code: string, message: string) {
-    super(code, message);
-    this.status = status;
-  }
-}
-
-/** Five hundred labels or a long list of words; nothing of ours comes near it. */
-const JSON_LIMIT_BYTES = 1024 * 1024;
 
 /** Lets people and tools pass that have at least this role. */
 export function needs(role: Role): MiddlewareHandler<Door> {
@@ -48,35 +36,8 @@ export function needsAgent(orRole?: Role): MiddlewareHandler<Door> {
   };
 }
 
-export async function readJson<S extends z.ZodType>(c: Context<Door>, schema: S, what: string): Promise<z.infer<S>> {
-  const type = c.req.header("content-type") ?? "";
-  // Forms of other sites can send text/plain but not this without asking first.
-  if (!/^application\/json\b/i.test(type)) {
-    throw new Refusal(415, "json-expected", `${what} is taken as application/json, not as "${type.slice(0, 60)}"`);
-  }
-  const text = new TextDecoder().decode(await readLimited(c.req.raw.body, JSON_LIMIT_BYTES, what));
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new Refusal(400, "json-malformed", `${what} is not valid JSON`);
-  }
-  return parseAtDoor(schema, value, what);
-}
-
 export function parseQuery<S extends z.ZodType>(schema: S, query: Record<string, string>): z.infer<S> {
   return parseAtDoor(schema, query, "the query");
-}
-
-export async function readLimited(body: ReadableStream<Uint8Array> | null, limitBytes: number, what: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body ?? []) {
-    size += chunk.length;
-    if (size > limitBytes) throw new Refusal(413, "body-too-large", `${what} has more than ${limitBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 /** Sends a file that never changes under its name, whole or the one byte range that was asked for (RFC 9110, section 14). */

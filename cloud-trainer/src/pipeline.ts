@@ -3,11 +3,14 @@
  * both into bundles, and rollouts send those down. Stages know nothing of one another; this file joins them.
  */
 import { join, resolve } from "node:path";
+import { assetRoutes, startEvents } from "@kenpin/page";
+import type { HubEvent } from "@kenpin/schema";
 import type { Logger } from "pino";
 import { bundleRoutes } from "./bundle/bundle-routes.ts";
 import { openKeys } from "./bundle/keys.ts";
 import { openShelf } from "./bundle/shelf.ts";
 import { stageInProcess } from "./bundle/stage-process.ts";
+import { type Door, needs } from "./door.ts";
 import { openHubLink } from "./hub-link.ts";
 import { labelRoutes } from "./label/label-routes.ts";
 import { openLabels } from "./label/labels.ts";
@@ -21,10 +24,8 @@ import { sampleRoutes } from "./samples/sample-routes.ts";
 import { openAccess } from "./serve/access.ts";
 import { openDataFolder } from "./serve/data-folder.ts";
 import { openDatabase } from "./serve/database.ts";
-import { startEvents } from "./serve/events.ts";
 import { loginRoutes } from "./serve/login-routes.ts";
 import { startNews } from "./serve/news.ts";
-import { pageRoutes } from "./serve/page-routes.ts";
 import { runRoutes } from "./serve/run-routes.ts";
 import { openRuns } from "./serve/runs.ts";
 import { startServer } from "./serve/server.ts";
@@ -43,6 +44,8 @@ export type HubOptions = {
 };
 
 const BASE_MODEL = resolve(import.meta.dirname, "../base");
+const PAGE = resolve(import.meta.dirname, "../dist-web");
+const PAGE_MISSING = "the page was not built; run npm run kenpin, or node cloud-trainer/web/build.ts";
 const SWEEP_MS = 3_600_000;
 
 export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, trainer, log }: HubOptions) {
@@ -56,7 +59,7 @@ export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, tra
   const labels = await openLabels(database);
   const trainers = startTrainers(trainer);
   const shelf = await openShelf({ database, dataDir, baseDir: BASE_MODEL, keys, stage: stageInProcess(trainers.run) });
-  const events = startEvents();
+  const events = startEvents<Door, HubEvent>({ guard: needs("viewer"), pages: 100, queuedEvents: 512 });
   const { emit } = events;
   const learnable = async () =>
     (await labels.learnable()).map(({ sample: { frame, reason, drawProbability }, label }) => {
@@ -80,7 +83,7 @@ export async function startHub({ dataDir, brokerUrl, host, port, allowHosts, tra
 
   const onBlob = (sha256: string) => news.onSamples(labels.samplesWith(sha256));
   const routes = [
-    pageRoutes(),
+    assetRoutes<Door>(PAGE, PAGE_MISSING),
     loginRoutes(access),
     sampleRoutes({ database, blobs, onBlob }),
     labelRoutes({ labels, onLabel: onSample }),

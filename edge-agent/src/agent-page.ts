@@ -3,7 +3,8 @@
  * A page that cannot be served costs the line nothing: it is logged, and the agent goes on.
  */
 import type { Link } from "@kenpin/messaging";
-import { type AgentConfig, errorLine, type PageState } from "@kenpin/schema";
+import { isLoopback, startEvents } from "@kenpin/page";
+import { type AgentConfig, errorLine, type PageEvent, type PageState } from "@kenpin/schema";
 import { fingerprintOf, type PrivateKey, publicKey } from "@kenpin/bundle";
 import type { Logger } from "pino";
 import type { Database } from "./database.ts";
@@ -11,8 +12,7 @@ import type { Launcher } from "./inspect/launcher.ts";
 import type { Supervisor } from "./inspect/supervisor.ts";
 import { readAudit } from "./operate/audit.ts";
 import type { CameraOrders } from "./operate/camera-orders.ts";
-import { startPageEvents } from "./operate/page-events.ts";
-import { isLoopback } from "./operate/page-guard.ts";
+import { type Door, signedIn } from "./operate/page-door.ts";
 import { pageRoutes } from "./operate/page-routes.ts";
 import { startPage } from "./operate/page-server.ts";
 import type { Recent } from "./operate/recent.ts";
@@ -46,7 +46,7 @@ export async function serveAgentPage(parts: PageParts): Promise<{ close: () => P
   const { config, db, store, supervisor, recent, settings, log } = parts;
   const { page } = config;
   if (page === false) return null;
-  const events = startPageEvents();
+  const events = startEvents<Door, PageEvent>({ guard: signedIn(), pages: 20, queuedEvents: 256 });
   const wizard = makeWizard(parts, (state) => events.emit({ type: "setup", data: state }));
   recent.onVerdict((verdict) => events.emit({ type: "verdict", data: verdict }));
   settings.onChange(() => events.emit({ type: "changed", data: {} }));

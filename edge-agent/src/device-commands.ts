@@ -2,6 +2,7 @@
  * `kenpin-agent doctor` and `kenpin-agent bench`: what this device can do, and how fast. Results go to stdout; what takes longer
  * than two seconds says on stderr how far it is.
  */
+import { progressLine } from "@kenpin/page/progress";
 import type { Building } from "@kenpin/schema";
 import { type Command, InvalidArgumentError } from "commander";
 import { type BenchResult, runBench } from "./bench.ts";
@@ -13,8 +14,6 @@ type Print = (json: true | undefined, value: unknown, text: string) => void;
 
 const FRAMES = 100;
 const FRAMES_LIMIT = 100_000;
-const QUIET_MS = 2000;
-const EVERY_MS = 1000;
 
 export function addDeviceCommands(program: Command, print: Print): void {
   program
@@ -36,7 +35,7 @@ export function addDeviceCommands(program: Command, print: Print): void {
     .option("--images <folder>", "pictures as the cameras give them; the bundle's golden images where left out")
     .option("--json", "print JSON")
     .action(async ({ config, frames, images, json }: { config: string; frames: number; images?: string; json?: true }) => {
-      const options = { frames, images, onBuilding: sayBuilding, onProgress: progress("frames") };
+      const options = { frames, images, onBuilding: sayBuilding, onProgress: progressLine("frames") };
       const result = await runBench(await loadConfig(config), options);
       print(json, result, benchText(result));
     });
@@ -57,18 +56,6 @@ function benchText({ device, runtime, provider, precision, frames, sizes, ms, fr
 function sayBuilding({ provider, elapsedMs, expectedMs }: Building): void {
   const expected = expectedMs === null ? "" : `, the last one took ${Math.round(expectedMs / 1000)} s`;
   process.stderr.write(`opening the model with ${provider}: ${Math.round(elapsedMs / 1000)} s${expected}\n`);
-}
-
-function progress(what: string): (done: number, of: number) => void {
-  const startedAt = performance.now();
-  let saidAt = startedAt + QUIET_MS - EVERY_MS;
-  return (done, of) => {
-    const now = performance.now();
-    if (now - saidAt < EVERY_MS) return;
-    saidAt = now;
-    const left = done > 0 ? `, ${Math.ceil(((now - startedAt) / 1000) * (of / done - 1))} s left` : "";
-    process.stderr.write(`${what}: ${done} of ${of}${left}\n`);
-  };
 }
 
 function count(text: string): number {

@@ -1,7 +1,8 @@
 /** HTTP of bundles: made from words by an engineer, listed for viewers, fetched by agents. */
+import { readJson, Refusal } from "@kenpin/page";
 import { BundleRequest } from "@kenpin/schema";
 import { Hono } from "hono";
-import { type Door, needs, needsAgent, readJson, Refusal, sendFile } from "../door.ts";
+import { type Door, needs, needsAgent, sendFile } from "../door.ts";
 import type { Shelf } from "./shelf.ts";
 
 export function bundleRoutes(shelf: Shelf): Hono<Door> {

@@ -1,12 +1,12 @@
 /** `kenpin data`: sets of pictures looked at, split and packed before anything is trained on them. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import { progressLine } from "@kenpin/page/progress";
 import { KenpinError, parseAtDoor, Probability } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import type { Finding } from "../samples/findings.ts";
 import type { PictureSet } from "../samples/picture-set.ts";
-import { progressLine } from "./progress.ts";
 
 const opening = { by: z.string().min(1).max(200).optional(), drawnAtRandom: z.coerce.number().pipe(Probability.gt(0)).optional() };
 const everywhere = { ...opening, json: z.boolean().default(false) };

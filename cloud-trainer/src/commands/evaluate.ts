@@ -1,11 +1,11 @@
 /** `kenpin evaluate`: how well a bundle tells good from defective on pictures it has not learned from; see ../evaluate-bundle.ts. */
 import { writeFile } from "node:fs/promises";
+import { progressLine } from "@kenpin/page/progress";
 import { KenpinError, PartWords, parseAtDoor, Probability } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import type { Plan } from "../evaluate/seed-run.ts";
 import { readJsonFile } from "../json-file.ts";
-import { progressLine } from "./progress.ts";
 
 const count = (most: number) => z.coerce.number().int().min(0).max(most);
 const Options = z.strictObject({

@@ -1,10 +1,10 @@
 /** `kenpin report`: one page for the decision after a proof of concept, from evaluations, targets and prices. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { progressLine } from "@kenpin/page/progress";
 import { KenpinError, parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
-import { progressLine } from "./progress.ts";
 
 const Options = z.strictObject({
   sheet: z.string().min(1),

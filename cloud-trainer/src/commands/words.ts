@@ -6,12 +6,12 @@
 import { resolve } from "node:path";
 import type { EmbeddedSheet } from "@kenpin/clip";
 import { promptDirections } from "@kenpin/inspector";
+import { progressLine } from "@kenpin/page/progress";
 import { type PartSheet, parseAtDoor } from "@kenpin/schema";
 import { Command } from "commander";
 import { z } from "zod";
 import { readPartSheet } from "../bundle/part-sheet-file.ts";
 import type { WeightsFolder } from "../weights-folder.ts";
-import { progressLine } from "./progress.ts";
 
 const BASE_MODEL = resolve(import.meta.dirname, "../../base");
 const Options = z.strictObject({ model: z.string().min(1), picture: z.string().min(1).optional(), json: z.boolean().default(false) });

@@ -1,8 +1,9 @@
 /** HTTP of labelling: the samples that wait, and what somebody says of them. */
+import { readJson } from "@kenpin/page";
 import { Label } from "@kenpin/schema";
 import { Hono } from "hono";
 import { z } from "zod";
-import { type Door, needs, readJson } from "../door.ts";
+import { type Door, needs } from "../door.ts";
 import type { Labels } from "./labels.ts";
 
 /** A set's whole ground truth in one request, and no more. */

@@ -2,8 +2,8 @@
  * What people say of samples. Labels are only ever added: the latest one of a frame counts, the earlier ones stay as a
  * record of who changed their mind. Out: samples with their label, and the labelled frames a run may learn from.
  */
+import { Refusal } from "@kenpin/page";
 import { GROUND_TRUTH, type Label, type Sample, type SampleRow } from "@kenpin/schema";
-import { Refusal } from "../door.ts";
 import type { Database } from "../ports.ts";
 
 const TABLES = [

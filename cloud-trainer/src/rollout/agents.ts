@@ -2,7 +2,7 @@
  * The agents a hub knows: enrolled by an administrator, each with a token of which only the sha256 is kept, and what each
  * last said of itself. What an agent should run is remembered here too, and is published again whenever the broker comes back.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { digestOf, freshSecret } from "@kenpin/page";
 import { type AgentRow, AgentStatus, agentTopics, BundleDesired, BundleReported } from "@kenpin/schema";
 import type { Database, Message, Publish } from "../ports.ts";
 
@@ -44,11 +44,10 @@ export async function openAgents(database: Database) {
 
     /** Enrolling again gives a new token and takes the old one back. */
     enrol: async (site: string, agent: string): Promise<string> => {
-      const token = `kg_${randomBytes(32).toString("base64url")}`;
-      const digest = createHash("sha256").update(token).digest("hex");
+      const token = freshSecret("kg_");
       const sql = `INSERT INTO agents (site, agent, token_digest, enrolled_at) VALUES (?, ?, ?, ?)
         ON CONFLICT DO UPDATE SET token_digest = excluded.token_digest, enrolled_at = excluded.enrolled_at`;
-      await database.run(sql, site, agent, digest, new Date().toISOString());
+      await database.run(sql, site, agent, digestOf(token), new Date().toISOString());
       enrolled.add(`${site}/${agent}`);
       return token;
     },

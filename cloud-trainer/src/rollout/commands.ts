@@ -4,8 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { type PrivateKey, signCommand } from "@kenpin/bundle";
+import { Refusal } from "@kenpin/page";
 import { agentTopics, type Command, type CommandRequest, Reply, type SignedCommand } from "@kenpin/schema";
-import { Refusal } from "../door.ts";
 import type { Message, Publish } from "../ports.ts";
 
 const PATIENCE_MS = 30_000;

@@ -8,8 +8,9 @@ import {
   EnrolRequest,
   RolloutRequest,
 } from "@kenpin/schema";
+import { readJson, Refusal } from "@kenpin/page";
 import { Hono } from "hono";
-import { type Door, needs, readJson, Refusal } from "../door.ts";
+import { type Door, needs } from "../door.ts";
 import type { Publish } from "../ports.ts";
 import type { Agents } from "./agents.ts";
 import type { Commands } from "./commands.ts";

@@ -6,7 +6,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Refusal } from "../door.ts";
+import { Refusal } from "@kenpin/page";
 import type { Database } from "../ports.ts";
 
 /** A 20-megapixel PNG fits; a film does not. */

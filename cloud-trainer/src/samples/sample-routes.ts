@@ -1,8 +1,9 @@
 /** HTTP of pictures and verdicts: agents bring blobs, viewers read blobs and verdicts. */
+import { Refusal } from "@kenpin/page";
 import { KenpinError, Sha256, type VerdictRow } from "@kenpin/schema";
 import { Hono } from "hono";
 import { z } from "zod";
-import { type Door, needs, needsAgent, parseQuery, Refusal, sendFile } from "../door.ts";
+import { type Door, needs, needsAgent, parseQuery, sendFile } from "../door.ts";
 import type { Database } from "../ports.ts";
 import type { BlobStore } from "./blobs.ts";
 

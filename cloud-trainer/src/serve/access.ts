@@ -2,16 +2,12 @@
  * Who may come in: tokens of people and tools by role, one-time login links, sessions of the page. Agents' tokens belong
  * to rollout/ and are asked for through `agentOf`. Only sha256 digests of secrets are stored; a token is shown once.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { KenpinError, type LoginLink, type Me, Role, type TokenGrant, type TokenRequest } from "@kenpin/schema";
+import { digestOf, freshSecret, keptToken, LINK_LIFE_MS, SESSION_LIFE_MS, sameDigest } from "@kenpin/page";
+import { type LoginLink, type Me, Role, type TokenGrant, type TokenRequest } from "@kenpin/schema";
 import type { Caller } from "../door.ts";
 import type { Database } from "../ports.ts";
 
-const SECRET_BYTES = 32;
-const LINK_LIFE_MS = 5 * 60_000;
-export const SESSION_LIFE_MS = 12 * 3_600_000;
 /** Links that nobody opened must not pile up. */
 const OPEN_LINKS = 100;
 
@@ -33,13 +29,14 @@ export type Access = Awaited<ReturnType<typeof openAccess>>;
 
 export async function openAccess({ database, dataDir, agentOf, now = Date.now }: AccessOptions) {
   await database.migrate("access", TABLES);
-  const adminDigest = digestOf(adminToken(join(dataDir, "admin.token")));
+  // The first start makes it; whoever may read the data folder is the administrator.
+  const adminDigest = digestOf(keptToken(join(dataDir, "admin.token"), "ka_", "admin-token-broken"));
 
   const personOf = async (token: string): Promise<Me | null> => {
     const digest = digestOf(token);
-    if (same(digest, adminDigest)) return { name: "admin", role: "admin" };
+    if (sameDigest(digest, adminDigest)) return { name: "admin", role: "admin" };
     const [holder] = await database.all<Holder>("SELECT digest, name, role FROM tokens WHERE digest = ?", digest);
-    return holder && same(holder.digest, digest) ? me(holder) : null;
+    return holder && sameDigest(holder.digest, digest) ? me(holder) : null;
   };
 
   return {
@@ -57,7 +54,7 @@ export async function openAccess({ database, dataDir, agentOf, now = Date.now }:
     },
     /** A token of the same name is replaced, and what was signed in with it is signed out: that is how one is taken back. */
     grant: async ({ name, role }: TokenRequest): Promise<TokenGrant> => {
-      const token = secret("kt_");
+      const token = freshSecret("kt_");
       const sql = "INSERT INTO tokens VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, role = excluded.role";
       await database.transaction(async (tx) => {
         await tx.run("DELETE FROM sessions WHERE name = ?", name);
@@ -67,7 +64,7 @@ export async function openAccess({ database, dataDir, agentOf, now = Date.now }:
       return { name, role, token };
     },
     loginLink: async ({ name, role }: Me): Promise<LoginLink> => {
-      const code = secret("");
+      const code = freshSecret();
       const expiresAt = now() + LINK_LIFE_MS;
       await database.run("DELETE FROM login_links WHERE expires_at <= ?", now());
       const newest = "SELECT digest FROM login_links ORDER BY expires_at DESC LIMIT ?";
@@ -83,7 +80,7 @@ export async function openAccess({ database, dataDir, agentOf, now = Date.now }:
     },
     /** The secret of a fresh session, for the cookie. */
     openSession: async ({ name, role }: Me): Promise<string> => {
-      const fresh = secret("");
+      const fresh = freshSecret();
       await database.run("DELETE FROM sessions WHERE expires_at <= ?", now());
       await database.run("INSERT INTO sessions VALUES (?, ?, ?, ?)", digestOf(fresh), name, role, now() + SESSION_LIFE_MS);
       return fresh;
@@ -94,32 +91,6 @@ export async function openAccess({ database, dataDir, agentOf, now = Date.now }:
   };
 }
 
-/** The first start makes it; whoever may read the data folder is the administrator. */
-function adminToken(file: string): string {
-  try {
-    writeFileSync(file, `${secret("ka_")}\n`, { mode: 0o600, flag: "wx", flush: true });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  const token = readFileSync(file, "utf8").trim();
-  if (token.length < SECRET_BYTES) {
-    throw new KenpinError("admin-token-broken", `${file} holds no token; delete the file and the next start makes a new one`);
-  }
-  return token;
-}
-
 function me({ name, role }: Holder): Me {
   return { name, role: Role.parse(role) };
-}
-
-function secret(prefix: string): string {
-  return prefix + randomBytes(SECRET_BYTES).toString("base64url");
-}
-
-function digestOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
-}
-
-function same(a: string, b: string): boolean {
-  return timingSafeEqual(Buffer.from(a), Buffer.from(b));
 }

@@ -1,41 +1,42 @@
-/**
- * Signing in to the page: by a one-time link, or by pasting a token. Both end in a session cookie that scripts cannot read
- * and that other sites cannot send. Tools go on using their token.
- */
+/** Signing in to the page: by a one-time link, or by pasting a token. Tools go on using their token. */
+import { enter, type LoginTexts, leave, loginPage, readJson, readLoginForm } from "@kenpin/page";
 import { LoginLinkRequest, TokenRequest } from "@kenpin/schema";
-import { type Context, Hono } from "hono";
-import { deleteCookie, getCookie, setCookie } from "hono/cookie";
-import { type Door, needs, readJson, readLimited } from "../door.ts";
-import { type Access, SESSION_LIFE_MS } from "./access.ts";
-import { SESSION_COOKIE, sameOrigin } from "./guard.ts";
-import { loginPage } from "./login-page.ts";
+import { Hono } from "hono";
+import { type Door, needs } from "../door.ts";
+import type { Access } from "./access.ts";
+import { SESSION_COOKIE } from "./guard.ts";
 
-const FORM_LIMIT_BYTES = 4096;
-const CODE_LIMIT = 128;
+const TEXTS: LoginTexts = {
+  en: {
+    title: "Sign in to kenpin",
+    hint: "An administrator can give you a token or a one-time link. The first token is in admin.token in the hub's data folder.",
+    link: "This link was used already or is more than five minutes old. Ask for a new one.",
+  },
+  ja: {
+    title: "kenpin にサインイン",
+    hint: "トークンまたは一度だけ使えるリンクは管理者が発行します。最初のトークンはハブのデータフォルダの admin.token にあります。",
+    link: "このリンクは使用済みか、5分を過ぎています。新しいリンクを発行してもらってください。",
+  },
+};
 
 export function loginRoutes(access: Access): Hono<Door> {
   const routes = new Hono<Door>();
-  const page = (c: Context<Door>, fault: "link" | "token" | null, status: 200 | 401) =>
-    c.html(loginPage(c.req.header("accept-language") ?? "", fault), status);
 
   routes.get("/login", async (c) => {
     const code = c.req.query("code");
-    if (code === undefined) return page(c, null, 200);
-    const person = code.length <= CODE_LIMIT ? await access.redeem(code) : null;
-    return person ? enter(c, await access.openSession(person)) : page(c, "link", 401);
+    if (code === undefined) return loginPage(c, TEXTS, null);
+    const person = await access.redeem(code);
+    return person ? enter(c, SESSION_COOKIE, await access.openSession(person)) : loginPage(c, TEXTS, "link");
   });
 
   routes.post("/login", async (c) => {
-    sameOrigin(c); // else another site could sign somebody in under its own name
-    const form = new URLSearchParams(new TextDecoder().decode(await readLimited(c.req.raw.body, FORM_LIMIT_BYTES, "the form")));
-    const person = await access.personOf((form.get("token") ?? "").trim());
-    return person ? enter(c, await access.openSession(person)) : page(c, "token", 401);
+    const { token } = await readLoginForm(c);
+    const person = await access.personOf(token);
+    return person ? enter(c, SESSION_COOKIE, await access.openSession(person)) : loginPage(c, TEXTS, "token");
   });
 
   routes.post("/logout", async (c) => {
-    sameOrigin(c);
-    await access.closeSession(getCookie(c, SESSION_COOKIE) ?? "");
-    deleteCookie(c, SESSION_COOKIE);
+    await access.closeSession(leave(c, SESSION_COOKIE));
     return c.redirect("/login", 303);
   });
 
@@ -51,9 +52,4 @@ export function loginRoutes(access: Access): Hono<Door> {
   });
 
   return routes;
-}
-
-function enter(c: Context<Door>, session: string): Response {
-  setCookie(c, SESSION_COOKIE, session, { httpOnly: true, sameSite: "Strict", path: "/", maxAge: SESSION_LIFE_MS / 1000 });
-  return c.redirect("/", 303);
 }

@@ -1,7 +1,8 @@
 /** HTTP of training runs. */
+import { readJson, Refusal } from "@kenpin/page";
 import { RunRequest } from "@kenpin/schema";
 import { Hono } from "hono";
-import { type Door, needs, readJson, Refusal } from "../door.ts";
+import { type Door, needs } from "../door.ts";
 import type { Runs } from "./runs.ts";
 
 export function runRoutes(runs: Runs): Hono<Door> {

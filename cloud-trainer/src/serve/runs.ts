@@ -16,7 +16,7 @@ import {
   type RunRow,
 } from "@kenpin/schema";
 import type { Logger } from "pino";
-import { Refusal } from "../door.ts";
+import { Refusal } from "@kenpin/page";
 import type { Database, Emit } from "../ports.ts";
 import { type TrainingSample, TuneJob, TuneResult } from "../tune-job.ts";
 import { startTrainer, type TrainerCommand, type TrainerProcess } from "../trainer-process.ts";

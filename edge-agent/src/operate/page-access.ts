@@ -3,15 +3,11 @@
  * the sessions both lead to. Only sha256 digests of secrets are held, in memory: a restart signs everybody out.
  * Wrong tokens and links are counted by address and altogether, so that nobody can try many.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { KenpinError } from "@kenpin/schema";
+import { digestOf, freshSecret, keptToken, LINK_LIFE_MS, SESSION_LIFE_MS, sameDigest } from "@kenpin/page";
 import type { Caller } from "./page-door.ts";
 
-const SECRET_BYTES = 32;
-const LINK_LIFE_MS = 5 * 60_000;
-export const SESSION_LIFE_MS = 12 * 3_600_000;
 /** Links that nobody opened, and sessions that nobody ended, must not pile up. */
 const OPEN_LINKS = 20;
 const SESSIONS = 50;
@@ -23,7 +19,7 @@ const FAULTS_OF_ALL = 50;
 type Held = { name: string; expiresAt: number };
 
 export class PageAccess {
-  #tokenDigest: Buffer;
+  #tokenDigest: string;
   #links = new Map<string, Held>();
   #sessions = new Map<string, Held>();
   #faults: { from: string; at: number }[] = [];
@@ -35,12 +31,12 @@ export class PageAccess {
   }
 
   holdsToken(token: string): boolean {
-    return timingSafeEqual(digestOf(token), this.#tokenDigest);
+    return sameDigest(digestOf(token), this.#tokenDigest);
   }
 
   /** The code of a link that opens the page once. */
   link(name: string): { code: string; expiresAt: number } {
-    const code = secret();
+    const code = freshSecret();
     const expiresAt = this.#now() + LINK_LIFE_MS;
     put(this.#links, code, { name, expiresAt }, OPEN_LINKS);
     return { code, expiresAt };
@@ -48,7 +44,7 @@ export class PageAccess {
 
   /** Takes a link's code, once; null where it is unknown, used or too old. */
   redeem(code: string): Caller | null {
-    const key = digestOf(code).toString("hex");
+    const key = digestOf(code);
     const link = this.#links.get(key);
     this.#links.delete(key);
     return link && link.expiresAt > this.#now() ? { name: link.name } : null;
@@ -56,18 +52,18 @@ export class PageAccess {
 
   /** The secret of a fresh session, for the cookie. */
   open({ name }: Caller): string {
-    const session = secret();
+    const session = freshSecret();
     put(this.#sessions, session, { name, expiresAt: this.#now() + SESSION_LIFE_MS }, SESSIONS);
     return session;
   }
 
   sessionOf(session: string): Caller | null {
-    const held = this.#sessions.get(digestOf(session).toString("hex"));
+    const held = this.#sessions.get(digestOf(session));
     return held && held.expiresAt > this.#now() ? { name: held.name } : null;
   }
 
   close(session: string): void {
-    this.#sessions.delete(digestOf(session).toString("hex"));
+    this.#sessions.delete(digestOf(session));
   }
 
   /** Seconds until this address may try again; 0 where it may now. */
@@ -91,30 +87,12 @@ export function pageTokenFile(dataDir: string): string {
 
 /** The first start makes it; whoever may read the data folder may open the page. */
 function pageToken(dataDir: string): string {
-  const file = pageTokenFile(dataDir);
   mkdirSync(dataDir, { recursive: true });
-  try {
-    writeFileSync(file, `${secret()}\n`, { mode: 0o600, flag: "wx", flush: true });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  const token = readFileSync(file, "utf8").trim();
-  if (token.length < SECRET_BYTES) {
-    throw new KenpinError("page-token-broken", `${file} holds no token; delete the file and the next start makes a new one`);
-  }
-  return token;
+  return keptToken(pageTokenFile(dataDir), "", "page-token-broken");
 }
 
 /** The oldest goes where there are too many. */
 function put(held: Map<string, Held>, key: string, value: Held, most: number): void {
-  held.set(digestOf(key).toString("hex"), value);
+  held.set(digestOf(key), value);
   for (const old of [...held.keys()].slice(0, Math.max(0, held.size - most))) held.delete(old);
-}
-
-function secret(): string {
-  return randomBytes(SECRET_BYTES).toString("base64url");
-}
-
-function digestOf(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
 }

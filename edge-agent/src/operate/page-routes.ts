@@ -2,11 +2,12 @@
  * What the page shows beside the set-up: how the agent stands, the frames it saw lately with their heat maps, and the versions of
  * its settings. In: views on the running agent, handed in where the stages are joined. Out: routes behind the sign-in.
  */
+import { readLimited, Refusal } from "@kenpin/page";
 import { type AuditRow, KenpinError, type PageState, Sha256 } from "@kenpin/schema";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Setup } from "../setup.ts";
-import { callerOf, type Door, readLimited, Refusal } from "./page-door.ts";
+import { callerOf, type Door } from "./page-door.ts";
 import type { Recent } from "./recent.ts";
 import type { SettingsStore } from "./settings-store.ts";
 import type { Wizard } from "./wizard/wizard.ts";

@@ -5,16 +5,14 @@
  * is logged, and the agent goes on without it.
  */
 import { rmSync, writeFileSync } from "node:fs";
-import type { Server } from "node:http";
-import { join } from "node:path";
-import { serve } from "@hono/node-server";
-import { type AgentConfig, type ErrorBody, KenpinError } from "@kenpin/schema";
-import { type Context, Hono } from "hono";
+import { join, resolve } from "node:path";
+import { answerFaults, assetRoutes, hostGuard, isLoopback, listen, securityHeaders } from "@kenpin/page";
+import { type AgentConfig, KenpinError } from "@kenpin/schema";
+import { Hono } from "hono";
 import type { Logger } from "pino";
 import { PageAccess } from "./page-access.ts";
-import { assetRoutes } from "./page-assets.ts";
-import { type Door, Refusal, signedIn } from "./page-door.ts";
-import { hostGuard, identify, isLoopback, securityHeaders } from "./page-guard.ts";
+import { type Door, signedIn } from "./page-door.ts";
+import { identify } from "./page-guard.ts";
 import { loginRoutes } from "./page-login.ts";
 
 export type PageOptions = {
@@ -25,6 +23,8 @@ export type PageOptions = {
   log: Logger;
 };
 
+const PAGE = resolve(import.meta.dirname, "../../dist-web");
+const PAGE_MISSING = "the page was not built; run node edge-agent/web/build.ts, then start the agent again";
 const STATUS: Record<string, number> = {
   "invalid-input": 400,
   "word-unknown": 422,
@@ -42,58 +42,42 @@ export function pageUrlFile(dataDir: string): string {
 
 export async function startPage(options: PageOptions): Promise<{ url: string; close: () => Promise<void> }> {
   const { page, dataDir, log } = options;
-  const server = await listen(buildApp(options), page);
-  const address = server.address();
-  const port = typeof address === "object" && address ? address.port : page.port;
-  const url = `http://${page.host.includes(":") ? `[${page.host}]` : page.host}:${port}`;
+  const { url, close } = await listen(buildApp(options), page).catch((error: NodeJS.ErrnoException) => {
+    throw notServed(error, page);
+  });
   writeFileSync(pageUrlFile(dataDir), `${url}\n`);
   log.info({ url }, "page-served");
   if (!isLoopback(page.host)) log.warn({ url }, "page-without-tls-put-a-tls-proxy-in-front");
   return {
     url,
-    close: () =>
-      new Promise((resolve) => {
-        rmSync(pageUrlFile(dataDir), { force: true });
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    close: () => {
+      rmSync(pageUrlFile(dataDir), { force: true });
+      return close();
+    },
   };
 }
 
 function buildApp({ page, dataDir, routes, log }: PageOptions): Hono<Door> {
   const access = new PageAccess(dataDir);
   const app = new Hono<Door>();
-  app.use(securityHeaders(), hostGuard(page.host, page.allowHosts));
+  app.use(securityHeaders(), hostGuard(page.host, page.allowHosts, "name it in the configuration's page.allowHosts"));
   app.get("/healthz", (c) => c.json({ ok: true }));
   app.use(identify(access));
-  app.route("/", assetRoutes());
+  app.get("/", async (c, next) => (c.get("caller") ? next() : c.redirect("/login", 303)));
+  app.route("/", assetRoutes<Door>(PAGE, PAGE_MISSING));
   app.route("/", loginRoutes(access));
   app.use(signedIn());
   for (const part of routes) app.route("/", part);
-  app.notFound((c) => problem(c, 404, "not-found", `there is nothing at ${c.req.method} ${c.req.path.slice(0, 200)}`));
-  app.onError((error, c) => {
-    if (error instanceof Refusal) return problem(c, error.status, error.code, error.message);
-    if (error instanceof KenpinError) return problem(c, STATUS[error.code] ?? 409, error.code, error.message);
-    log.error({ method: c.req.method, route: c.req.path.slice(0, 200), why: error.message }, "request-failed");
-    return problem(c, 500, "internal-error", "the agent failed at this; its log says more");
+  answerFaults(app, {
+    status: STATUS,
+    otherwise: 409,
+    unforeseen: "the agent failed at this; its log says more",
+    onUnforeseen: (where, error) => log.error({ ...where, why: error.message }, "request-failed"),
   });
   return app;
 }
 
-function problem(c: Context<Door>, status: number, code: string, message: string): Response {
-  const body: ErrorBody = { code, message };
-  // What is left of a refused body is not read, so this connection cannot carry another request.
-  if (c.req.raw.body !== null) c.header("connection", "close");
-  return c.json(body, status as 500);
-}
-
-function listen(app: Hono<Door>, { host, port }: PageOptions["page"]): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: host, port, overrideGlobalObjects: false }) as Server;
-    server.once("listening", () => resolve(server));
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code === "EADDRINUSE" ? "the port is taken; choose another as page.port" : error.message;
-      reject(new KenpinError("page-not-served", `the page cannot listen on ${host}:${port}: ${why}`, { cause: error }));
-    });
-  });
+function notServed(error: NodeJS.ErrnoException, { host, port }: PageOptions["page"]): KenpinError {
+  const why = error.code === "EADDRINUSE" ? "the port is taken; choose another as page.port" : error.message;
+  return new KenpinError("page-not-served", `the page cannot listen on ${host}:${port}: ${why}`, { cause: error });
 }

@@ -1,19 +1,19 @@
 /**
- * News for the page as server-sent events (HTML standard, section 9.2). Each page has a bounded queue: one that does not keep up is
+ * News for the pages as server-sent events (HTML standard, section 9.2). Each page has a bounded queue: one that does not keep up is
  * cut off, and its browser comes back by itself and reads the state anew. A heartbeat keeps proxies patient.
+ * In: who may listen, how many pages at once, how many events each may lag behind. Out: the route, and what sends an event to all.
  */
-import type { PageEvent } from "@kenpin/schema";
-import { Hono } from "hono";
-import { type Door, Refusal } from "./page-door.ts";
+import { type Env, Hono, type MiddlewareHandler } from "hono";
+import { Refusal } from "./refusal.ts";
 
 const HEARTBEAT_MS = 15_000;
-const QUEUED_EVENTS = 256;
-const PAGES = 20;
 const BROWSER_RETRY_MS = 2000;
+const HEADERS = { "content-type": "text/event-stream", "cache-control": "no-store" };
 
 type Client = ReadableStreamDefaultController<Uint8Array>;
+type Options<E extends Env> = { guard: MiddlewareHandler<E>; pages: number; queuedEvents: number };
 
-export function startPageEvents() {
+export function startEvents<E extends Env, News>({ guard, pages, queuedEvents }: Options<E>) {
   const clients = new Set<Client>();
   const encoder = new TextEncoder();
 
@@ -47,19 +47,20 @@ export function startPageEvents() {
           clients.delete(mine);
         },
       },
-      new CountQueuingStrategy({ highWaterMark: QUEUED_EVENTS }),
+      new CountQueuingStrategy({ highWaterMark: queuedEvents }),
     );
   };
 
-  const routes = new Hono<Door>();
-  routes.get("/v1/events", () => {
-    if (clients.size >= PAGES) throw new Refusal(503, "too-many-pages", `${PAGES} pages are open already; close one`);
-    return new Response(open(), { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
+  const routes = new Hono<E>();
+  routes.get("/v1/events", guard, (c) => {
+    if (c.req.method === "HEAD") return new Response(null, { headers: HEADERS }); // nobody would close its stream
+    if (clients.size >= pages) throw new Refusal(503, "too-many-pages", `${pages} pages are open already; close one`);
+    return new Response(open(), { headers: HEADERS });
   });
 
   return {
     routes,
-    emit: (event: PageEvent) => {
+    emit: (event: News) => {
       if (clients.size > 0) send(`data: ${JSON.stringify(event)}\n\n`);
     },
     stop: () => {

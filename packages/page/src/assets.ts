@@ -1,14 +1,13 @@
 /**
- * The agent's page as web/build.ts left it in dist-web. It holds no secret, so it is served to anybody who reaches the port;
- * what it shows comes through the interface, which asks who is there.
+ * The page as its build left it in a folder. It holds no secret, so it is served to anybody who reaches the port; what it shows
+ * comes through the interface, which asks who is there. In: the folder, and what to say at / where nothing was built.
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { extname, join, resolve } from "node:path";
-import { Hono } from "hono";
-import { type Door, Refusal } from "./page-door.ts";
+import { extname, join } from "node:path";
+import { type Env, Hono } from "hono";
+import { Refusal } from "./refusal.ts";
 
-const FOLDER = resolve(import.meta.dirname, "../../dist-web");
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -18,9 +17,9 @@ const TYPES: Record<string, string> = {
 
 type Asset = { bytes: Uint8Array<ArrayBuffer>; type: string; etag: string };
 
-export function assetRoutes(): Hono<Door> {
-  const assets = readAssets();
-  const routes = new Hono<Door>();
+export function assetRoutes<E extends Env>(folder: string, notBuilt: string): Hono<E> {
+  const assets = readAssets(folder);
+  const routes = new Hono<E>();
   const serve = (name: string, asked: string | undefined): Response | null => {
     const asset = assets.get(name);
     if (!asset) return null;
@@ -28,10 +27,8 @@ export function assetRoutes(): Hono<Door> {
     return asked === asset.etag ? new Response(null, { status: 304, headers }) : new Response(asset.bytes, { headers });
   };
   routes.get("/", (c) => {
-    if (!c.get("caller")) return c.redirect("/login", 303);
     const page = serve("index.html", c.req.header("if-none-match"));
-    if (!page)
-      throw new Refusal(503, "page-not-built", "the page was not built; run node edge-agent/web/build.ts, then start the agent again");
+    if (!page) throw new Refusal(503, "page-not-built", notBuilt);
     return page;
   });
   routes.get("/:name{[a-z-]+\\.(js|css|svg)}", async (c, next) => {
@@ -44,20 +41,20 @@ export function assetRoutes(): Hono<Door> {
 }
 
 /** Some hundred kilobytes, read once: what is served is what was there at the start. */
-function readAssets(): Map<string, Asset> {
+function readAssets(folder: string): Map<string, Asset> {
   const assets = new Map<string, Asset>();
-  for (const name of listFolder()) {
+  for (const name of namesIn(folder)) {
     const type = TYPES[extname(name)];
     if (!type) continue;
-    const bytes = new Uint8Array(readFileSync(join(FOLDER, name)));
+    const bytes = new Uint8Array(readFileSync(join(folder, name)));
     assets.set(name, { bytes, type, etag: `"${createHash("sha256").update(bytes).digest("hex").slice(0, 32)}"` });
   }
   return assets;
 }
 
-function listFolder(): string[] {
+function namesIn(folder: string): string[] {
   try {
-    return readdirSync(FOLDER);
+    return readdirSync(folder);
   } catch {
     return []; // the interface works without its page, and / says what to do
   }

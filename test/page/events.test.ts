@@ -2,25 +2,26 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
-import { Hono } from "hono";
-import type { Door } from "../../../cloud-trainer/src/door.ts";
-import { startEvents } from "../../../cloud-trainer/src/serve/events.ts";
-import { makeVerdict } from "../../support/hub.ts";
+import { startEvents } from "@kenpin/page";
+import type { HubEvent } from "@kenpin/schema";
+import { type Env, Hono } from "hono";
+import { makeVerdict } from "../support/hub.ts";
 
-function open() {
-  const events = startEvents();
-  const app = new Hono<Door>();
-  app.use(async (c, next) => {
-    c.set("caller", { kind: "person", name: "ito", role: "viewer" });
-    await next();
+function open({ signedIn = true } = {}) {
+  const events = startEvents<Env, HubEvent>({
+    guard: async (c, next) => (signedIn ? next() : c.text("", 401)),
+    pages: 100,
+    queuedEvents: 512,
   });
+  const app = new Hono();
   app.route("/", events.routes);
   const say = (row: number) =>
     events.emit({
       type: "verdict",
       data: { row, verdict: makeVerdict({ bootId: randomUUID(), seq: row }), receivedAt: new Date().toISOString() },
     });
-  return { events, say, listen: async () => (await app.request("/v1/events")).body as ReadableStream<Uint8Array> };
+  const ask = async (method = "GET") => app.request("/v1/events", { method });
+  return { events, say, ask, listen: async () => (await ask()).body as ReadableStream<Uint8Array> };
 }
 
 test("a page that keeps up gets every event in order, until the hub stops", async () => {
@@ -37,7 +38,7 @@ test("a page that keeps up gets every event in order, until the hub stops", asyn
   );
 });
 
-test("a page that does not keep up is cut off instead of filling the hub's memory, and others go on", async () => {
+test("a page that does not keep up is cut off instead of filling memory, and others go on", async () => {
   const { events, say, listen } = open();
   const slow = await listen();
   for (let row = 1; row <= 2000; row++) say(row);
@@ -55,6 +56,17 @@ test("there is an end to how many pages listen at once", async () => {
   const refused = await new Response(await listen()).text();
   assert.doesNotMatch(refused, /^retry/);
   events.stop();
+});
+
+test("who may not listen takes nobody's place, and neither does who asks for the head alone", async () => {
+  const stranger = open({ signedIn: false });
+  for (let i = 0; i < 100; i++) assert.equal((await stranger.ask()).status, 401);
+  stranger.events.stop();
+  const { events, ask, listen } = open();
+  for (let i = 0; i < 100; i++) assert.equal((await ask("HEAD")).headers.get("content-type"), "text/event-stream");
+  const stream = await listen();
+  events.stop();
+  assert.match(await new Response(stream).text(), /^retry/);
 });
 
 async function chunks(stream: ReadableStream<Uint8Array>): Promise<number> {
