@@ -77,7 +77,9 @@ function installEngine() {
 }
 
 function buildPage(app, what) {
-  const sources = readdirSync(join(ROOT, app, "web"), { recursive: true }).map((name) => join(ROOT, app, "web", String(name)));
+  const sources = [join(ROOT, "packages/page/web"), join(ROOT, app, "web")].flatMap((folder) =>
+    readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))),
+  );
   const stamp = join(ROOT, app, "dist-web", ".stamp");
   const want = digest(sources.filter((file) => /\.[a-z]+$/.test(file)).sort());
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === want) return;

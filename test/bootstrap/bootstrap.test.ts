@@ -44,6 +44,7 @@ function inProject(use: (project: Project) => void): void {
     write("packages/bootstrap/package.json", JSON.stringify(WORKSPACE));
     writeVersion(write, "1.0.0");
     write("cloud-trainer/src/train/engines/tfjs/install.ts", noting("engine"));
+    write("packages/page/web/index.html", "");
     write("cloud-trainer/web/build.ts", noting("page"));
     write("cloud-trainer/dist-web/.keep", "");
     write("edge-agent/web/build.ts", noting("agent-page"));
@@ -103,6 +104,9 @@ test("a changed lock file installs again, a changed page is built again, and onl
     appendFileSync(join(dir, "cloud-trainer/web/build.ts"), "// changed\n");
     assert.equal(run(["setup"]).stderr, "");
     assert.deepEqual(ran(), ["page []"]);
+    write("packages/page/web/index.html", "changed");
+    assert.equal(run(["setup"]).stderr, "");
+    assert.deepEqual(ran(), ["page []", "agent-page []"], "what both pages share");
     writeVersion(write, "1.0.1");
     assert.match(run(["setup"]).stderr, /installing packages/);
     assert.deepEqual(ran(), ["engine []"]);

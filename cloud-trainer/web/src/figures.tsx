@@ -1,7 +1,7 @@
 /** The strip of figures: what was decided so far, and what waits for a person. */
+import { type Language, Shape } from "@kenpin/page/web";
 import type { HubSummary } from "@kenpin/schema";
-import { OutcomeShape } from "./outcome-mark.tsx";
-import type { Language, Texts } from "./texts.ts";
+import type { Texts } from "./texts.ts";
 
 const OUTCOMES = ["pass", "fail", "unknown"] as const;
 
@@ -19,7 +19,7 @@ export function Figures({ summary, language, t }: { summary: HubSummary; languag
       {OUTCOMES.map((outcome) => (
         <div key={outcome} class={outcome}>
           <dt>
-            <OutcomeShape outcome={outcome} />
+            <Shape mark={outcome} />
             {t[outcome]}
           </dt>
           <dd>

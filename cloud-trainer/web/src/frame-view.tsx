@@ -2,10 +2,9 @@
  * One part, large: its picture where one was sent, the heat map over it, the regions, the score against its threshold.
  * Where the picture stayed on the device it says so, and shows everything else.
  */
+import { type Fact, Facts, HeatMap, type Language, OutcomeMark, Regions, timeText } from "@kenpin/page/web";
 import type { Label, SampleRow, Verdict } from "@kenpin/schema";
-import { useEffect, useState } from "preact/hooks";
-import { OutcomeMark } from "./outcome-mark.tsx";
-import type { Language, Texts } from "./texts.ts";
+import type { Texts } from "./texts.ts";
 
 export type Overlay = { shown: boolean; opacity: number };
 type Props = {
@@ -75,21 +74,18 @@ export function FrameView(props: Props) {
 }
 
 function Picture({ verdict, sample, overlay, t }: Pick<Props, "verdict" | "sample" | "overlay" | "t">) {
+  const map = sample?.stored ? sample.sample.map : undefined;
   const { width, height } = verdict.frame;
   const ratio = width > 0 && height > 0 ? width / height : 4 / 3;
   // As wide as there is room, but never taller than half the window, whatever the camera's shape.
   const size = { aspectRatio: String(ratio), width: `min(100%, calc(48vh * ${ratio.toFixed(4)}))` };
   return (
     <figure class={sample?.stored ? "picture" : "picture absent"} style={size}>
-      {sample?.stored && <img src={`/v1/blobs/${sample.sample.frame.sha256}`} alt={t.frameAlt} />}
-      {sample?.stored && overlay.shown && <HeatMap key={sample.sample.id} sample={sample} opacity={overlay.opacity} t={t} />}
-      {width > 0 && sample?.sample.evidence !== "region" && (
-        <svg viewBox={`0 0 ${width} ${height}`} aria-hidden="true">
-          {verdict.regions.map(({ x, y, width: across, height: down }) => (
-            <rect key={`${x}/${y}`} x={x} y={y} width={across} height={down} vector-effect="non-scaling-stroke" />
-          ))}
-        </svg>
+      {sample?.stored && <img src={`/v1/blobs/${sample.sample.frame.sha256}`} alt={t.partAlt} />}
+      {map && overlay.shown && (
+        <HeatMap key={map.sha256} source={`/v1/blobs/${map.sha256}`} opacity={overlay.opacity} again={sample} t={t} />
       )}
+      {sample?.sample.evidence !== "region" && <Regions size={verdict.frame} regions={verdict.regions} />}
       {!sample && (
         <figcaption>
           <strong>{t.stayed}</strong>
@@ -100,16 +96,6 @@ function Picture({ verdict, sample, overlay, t }: Pick<Props, "verdict" | "sampl
       {sample?.stored && sample.sample.evidence === "region" && <figcaption class="note">{t.regionOnly}</figcaption>}
     </figure>
   );
-}
-
-/** The map may arrive after the frame: it is tried again whenever there is news of its sample. */
-function HeatMap({ sample, opacity, t }: { sample: SampleRow; opacity: number; t: Texts }) {
-  const [missing, setMissing] = useState(false);
-  useEffect(() => setMissing(false), [sample]);
-  const { map } = sample.sample;
-  if (!map || missing) return null;
-  const source = `/v1/blobs/${map.sha256}`;
-  return <img class="heat" src={source} alt={t.mapAlt} style={{ opacity: String(opacity) }} onError={() => setMissing(true)} />;
 }
 
 function ScoreBar({ verdict: { score, threshold, outcome }, t }: { verdict: Verdict; t: Texts }) {
@@ -134,28 +120,15 @@ function ScoreBar({ verdict: { score, threshold, outcome }, t }: { verdict: Verd
 }
 
 function Details({ verdict, language, t }: Props) {
-  const time = new Date(verdict.capturedAt).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
-  const facts: [string, string | undefined][] = [
+  const facts: Fact[] = [
     [t.camera, `${verdict.agent} / ${verdict.camera}`],
     [t.part, verdict.part],
-    [t.capturedAt, time],
+    [t.capturedAt, timeText(verdict.capturedAt, language)],
     [t.time, `${Math.round(verdict.ms.total)} ms`],
     [t.bundle, verdict.bundle.slice(0, 8)],
-    [t.prompt, verdict.prompt],
+    [t.closest, verdict.prompt],
   ];
-  return (
-    <dl class="facts">
-      {facts.map(
-        ([name, value]) =>
-          value !== undefined && (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          ),
-      )}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 const LABELS = [

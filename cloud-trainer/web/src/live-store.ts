@@ -2,6 +2,7 @@
  * What the page knows: read once from the hub, then kept up to date by its events. When the connection comes back after a
  * gap everything is read anew, so a missed event never stays missing. Out: a snapshot for the views, a new one a change.
  */
+import { ask, followEvents, oncePerFrame } from "@kenpin/page/web";
 import type { AgentRow, HubEvent, HubSummary, Label, Me, RunProgress, RunRow, SampleRow, VerdictRow } from "@kenpin/schema";
 
 export type Snapshot = {
@@ -19,7 +20,6 @@ export type Snapshot = {
 
 const SHOWN_VERDICTS = 120;
 const SUMMARY_PAUSE_MS = 1000;
-const RETRY_MS = 2000;
 
 export class LiveStore {
   snapshot: Snapshot = {
@@ -32,75 +32,53 @@ export class LiveStore {
     run: null,
     curve: [],
   };
-  #onChange: () => void;
-  #drawn = true;
+  #draw: () => void;
   #summaryAsked: "no" | "waiting" | "reading" | "again" = "no";
   /** While the state is read, events wait here, so that an older answer never overwrites a newer event. */
   #held: HubEvent[] | null = null;
 
   constructor(onChange: () => void) {
-    this.#onChange = onChange;
+    this.#draw = oncePerFrame(onChange);
   }
 
   start(): void {
-    const events = new EventSource("/v1/events");
-    events.onopen = () => void this.#readAll();
-    events.onerror = () => {
-      this.#set({ connection: this.snapshot.connection === "loading" ? "loading" : "away" });
-      if (events.readyState === EventSource.CLOSED) void this.#comeBack();
-    };
-    events.onmessage = ({ data }) => {
-      const event = JSON.parse(data) as HubEvent;
-      if (this.#held) this.#held.push(event);
-      else this.#take(event);
-    };
+    followEvents<HubEvent>({
+      probe: "/v1/me",
+      read: () => this.#readAll(),
+      onNews: (event) => (this.#held ? void this.#held.push(event) : this.#take(event)),
+      onAway: () => this.#set({ connection: this.snapshot.connection === "loading" ? "loading" : "away" }),
+    });
   }
 
   /** Resolves with what went wrong, or null. */
   async label(sample: string, label: Label["label"]): Promise<string | null> {
     const body: Label[] = [{ sample, label, by: this.snapshot.me?.name ?? "operator" }];
     try {
-      const response = await fetch("/v1/labels", {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body),
-      });
-      if (response.ok) return null;
-      return ((await response.json()) as { message: string }).message;
+      await ask("POST", "/v1/labels", body);
+      return null;
     } catch (error) {
       return (error as Error).message;
     }
   }
 
-  /** EventSource gives up on an error status: either nobody is signed in, or the hub is not up yet. */
-  async #comeBack(): Promise<void> {
-    const response = await fetch("/v1/me").catch(() => null);
-    if (response?.status === 401) location.assign("/login");
-    else setTimeout(() => this.start(), RETRY_MS);
-  }
-
   async #readAll(): Promise<void> {
     this.#held ??= [];
-    try {
-      const [me, agents, summary, verdicts, samples, runs] = await Promise.all([
-        get<Me>("/v1/me"),
-        get<AgentRow[]>("/v1/agents"),
-        get<HubSummary>("/v1/summary"),
-        get<VerdictRow[]>(`/v1/verdicts?newest&limit=${SHOWN_VERDICTS}`),
-        get<SampleRow[]>("/v1/samples"),
-        get<RunRow[]>("/v1/runs"),
-      ]);
-      const run = runs[0] ?? null;
-      const curve = run ? await get<RunProgress[]>(`/v1/runs/${run.id}/progress`) : [];
-      const byVerdict = new Map(samples.map((row) => [row.sample.verdictId, row]));
-      this.#set({ connection: "live", me, agents, summary, verdicts, samples: byVerdict, run, curve });
-      const held = this.#held;
-      this.#held = null;
-      for (const event of held) this.#take(event);
-      if (held.length > 0) this.#readSummarySoon(); // what waited may be in the counts already
-    } catch {
-      setTimeout(() => void this.#readAll(), RETRY_MS);
-    }
+    const [me, agents, summary, verdicts, samples, runs] = await Promise.all([
+      ask<Me>("GET", "/v1/me"),
+      ask<AgentRow[]>("GET", "/v1/agents"),
+      ask<HubSummary>("GET", "/v1/summary"),
+      ask<VerdictRow[]>("GET", `/v1/verdicts?newest&limit=${SHOWN_VERDICTS}`),
+      ask<SampleRow[]>("GET", "/v1/samples"),
+      ask<RunRow[]>("GET", "/v1/runs"),
+    ]);
+    const run = runs[0] ?? null;
+    const curve = run ? await ask<RunProgress[]>("GET", `/v1/runs/${run.id}/progress`) : [];
+    const byVerdict = new Map(samples.map((row) => [row.sample.verdictId, row]));
+    this.#set({ connection: "live", me, agents, summary, verdicts, samples: byVerdict, run, curve });
+    const held = this.#held;
+    this.#held = null;
+    for (const event of held) this.#take(event);
+    if (held.length > 0) this.#readSummarySoon(); // what waited may be in the counts already
   }
 
   #take(event: HubEvent): void {
@@ -145,27 +123,15 @@ export class LiveStore {
 
   async #readSummary(): Promise<void> {
     this.#summaryAsked = "reading";
-    const summary = await get<HubSummary>("/v1/summary").catch(() => null);
+    const summary = await ask<HubSummary>("GET", "/v1/summary").catch(() => null);
     const again = summary === null || (this.#summaryAsked as string) === "again";
     this.#summaryAsked = "no";
     if (summary) this.#set({ summary });
     if (again && this.snapshot.connection === "live") this.#readSummarySoon();
   }
 
-  /** A burst of events draws the page once a frame. */
   #set(part: Partial<Snapshot>): void {
     this.snapshot = { ...this.snapshot, ...part };
-    if (!this.#drawn) return;
-    this.#drawn = false;
-    requestAnimationFrame(() => {
-      this.#drawn = true;
-      this.#onChange();
-    });
+    this.#draw();
   }
-}
-
-async function get<T>(path: string): Promise<T> {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json() as Promise<T>;
 }

@@ -2,26 +2,27 @@
  * The page "Live". Joins the store to the views, holds what the operator chose (language, part, overlay) and the keys:
  * G, B and U label the part that is shown, the arrows move, Escape goes back to the newest.
  */
+import { type Language, TopBar, useLanguage, useStore } from "@kenpin/page/web";
 import type { Label, Verdict } from "@kenpin/schema";
 import { render } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { AgentsBar } from "./agents-bar.tsx";
 import { Figures } from "./figures.tsx";
 import { FrameView, type Overlay } from "./frame-view.tsx";
 import { LiveStore, type Snapshot } from "./live-store.ts";
-import { firstLanguage, type Language, rememberLanguage, TEXTS, type Texts } from "./texts.ts";
+import { TEXTS, type Texts } from "./texts.ts";
 import { TrainingPanel } from "./training-panel.tsx";
 import { VerdictGrid } from "./verdict-grid.tsx";
 
 const KEYS: Record<string, Label["label"]> = { g: "good", b: "bad", u: "unsure" };
 
 function Page() {
-  const [language, setLanguage] = useState<Language>(firstLanguage);
+  const { language, t, switchLanguage } = useLanguage("kenpin-language", TEXTS);
   const [selected, setSelected] = useState<string | null>(null);
   const [overlay, setOverlay] = useState<Overlay>({ shown: true, opacity: 0.6 });
   const [fault, setFault] = useState<string | null>(null);
-  const { store, live } = useLive();
-  const t = TEXTS[language];
+  const store = useStore((onChange) => new LiveStore(onChange));
+  const live = store.snapshot;
   const shown = shownVerdict(live, selected);
   const sample = shown ? live.samples.get(shown.id) : undefined;
   const mayLabel = live.me !== null && live.me.role !== "viewer";
@@ -41,18 +42,14 @@ function Page() {
     else select(neighbour(live, shown?.id ?? null, key) ?? selected);
   });
   useEffect(() => {
-    document.documentElement.lang = language;
     document.title = `kenpin · ${t.live}`;
-  }, [language, t]);
-  const switchLanguage = () => {
-    const other = language === "en" ? "ja" : "en";
-    rememberLanguage(other);
-    setLanguage(other);
-  };
+  }, [t]);
 
   return (
     <>
-      <TopBar live={live} t={t} onLanguage={switchLanguage} />
+      <TopBar person={live.me && `${live.me.name} (${live.me.role})`} onLanguage={switchLanguage} t={t}>
+        <AgentsBar agents={live.agents} t={t} />
+      </TopBar>
       <main>
         <Notices live={live} language={language} t={t} />
         {live.summary && <Figures summary={live.summary} language={language} t={t} />}
@@ -91,27 +88,6 @@ function Page() {
   );
 }
 
-function TopBar({ live, t, onLanguage }: { live: Snapshot; t: Texts; onLanguage: () => void }) {
-  return (
-    <header class="top">
-      <h1>
-        kenpin <span lang="ja">検品</span>
-      </h1>
-      <AgentsBar agents={live.agents} t={t} />
-      <button type="button" class="quiet" onClick={onLanguage} lang={t.otherLanguage === "English" ? "en" : "ja"}>
-        {t.otherLanguage}
-      </button>
-      {live.me && (
-        <form method="post" action="/logout">
-          <button type="submit" class="quiet" title={`${live.me.name} (${live.me.role})`}>
-            {t.signOut}
-          </button>
-        </form>
-      )}
-    </header>
-  );
-}
-
 function Notices({ live, language, t }: { live: Snapshot; language: Language; t: Texts }) {
   const truth = live.summary?.samples.labelledByGroundTruth ?? 0;
   return (
@@ -129,13 +105,6 @@ function Notices({ live, language, t }: { live: Snapshot; language: Language; t:
       {truth > 0 && <p class="notice">{t.groundTruth(new Intl.NumberFormat(language).format(truth))}</p>}
     </>
   );
-}
-
-function useLive(): { store: LiveStore; live: Snapshot } {
-  const [, redraw] = useState(0);
-  const store = useMemo(() => new LiveStore(() => redraw((count) => count + 1)), []);
-  useEffect(() => store.start(), [store]);
-  return { store, live: store.snapshot };
 }
 
 function useKeys(onKey: (key: string) => void): void {

@@ -1,13 +1,10 @@
 /** Every text of the page, in English and Japanese, in one catalogue. A text that only one of them has does not compile. */
-export type Language = "en" | "ja";
+import { type Language, WORDS } from "@kenpin/page/web";
 
 const en = {
-  live: "Live",
-  signOut: "Sign out",
-  otherLanguage: "日本語",
+  ...WORDS.en,
   hubAway: "The hub does not answer. This page tries again by itself.",
   brokerAway: "The MQTT broker is away: nothing new can arrive. The hub keeps trying.",
-  loading: "Loading…",
   noAgents: "No agent is enrolled yet. Enrol one with POST /v1/agents.",
   online: "online",
   offline: "offline",
@@ -19,9 +16,6 @@ const en = {
   rolloutPending: "new bundle on its way",
   refusedBundle: "refused a bundle",
   verdicts: "Verdicts",
-  pass: "Pass",
-  fail: "Fail",
-  unknown: "Unknown",
   toLabel: "Waiting for a label",
   groundTruth: (count: string) =>
     `${count} labels come from the data set's ground truth, not from people: this is a demonstration, and its figures are not a person's judgement.`,
@@ -37,24 +31,12 @@ const en = {
     "Only frames worth learning from are sent, and only where the camera's evidence policy allows it. The verdict itself is complete.",
   onItsWay: "The picture is on its way…",
   regionOnly: "Only the conspicuous region was sent, not the whole frame.",
-  heatMap: "Heat map",
-  opacity: "Opacity",
   noHeatMap: "no heat map was sent",
-  score: "Score",
-  threshold: "Threshold",
   noScore: "No score",
-  camera: "Camera",
   part: "Part",
   capturedAt: "Taken",
-  prompt: "Closest words",
-  time: "Inspected in",
-  bundle: "Bundle",
-  frameAlt: "The inspected part",
-  mapAlt: "Where the part looks unusual",
   recent: "Recent verdicts",
   label: "Label",
-  good: "Good",
-  bad: "Bad",
   unsure: "Unsure",
   labelHint: "G good · B bad · U unsure · arrows move",
   cannotLabel: "Your role may look but not label.",
@@ -90,27 +72,12 @@ const en = {
     tune: "labels",
     distill: "distilling",
   } as Record<string, string>,
-  reasons: {
-    "camera-frozen": "camera frozen",
-    "camera-black": "picture black",
-    "camera-blurred": "picture blurred",
-    "camera-overexposed": "picture over-exposed",
-    "out-of-domain": "not the part that was taught",
-    "frame-unreadable": "picture unreadable",
-    "model-not-ready": "model not ready",
-    "inspector-failed": "inspection failed",
-    "deadline-missed": "too late for the line",
-    "undecided-band": "between the thresholds",
-  },
 };
 
 const ja: typeof en = {
-  live: "ライブ",
-  signOut: "サインアウト",
-  otherLanguage: "English",
+  ...WORDS.ja,
   hubAway: "ハブが応答しません。自動的に再接続します。",
   brokerAway: "MQTTブローカーに接続できないため、新しい結果は届きません。ハブは再接続を続けています。",
-  loading: "読み込み中…",
   noAgents: "登録済みのエージェントはまだありません。POST /v1/agents で登録してください。",
   online: "オンライン",
   offline: "オフライン",
@@ -122,9 +89,6 @@ const ja: typeof en = {
   rolloutPending: "新しいバンドルを配信中",
   refusedBundle: "バンドルを拒否",
   verdicts: "判定数",
-  pass: "合格",
-  fail: "不合格",
-  unknown: "判定不能",
   toLabel: "ラベル待ち",
   groundTruth: (count: string) =>
     `${count}件のラベルは人の判断ではなく、データセットの正解から付けたものです。これはデモであり、数値は人による評価ではありません。`,
@@ -139,24 +103,12 @@ const ja: typeof en = {
   stayedHint: "学習に役立つ画像だけが、カメラの持ち出し設定で許された場合に限り送られます。判定そのものは完全です。",
   onItsWay: "画像を受信中…",
   regionOnly: "画像全体ではなく、目立つ部分だけが送られました。",
-  heatMap: "ヒートマップ",
-  opacity: "濃さ",
   noHeatMap: "ヒートマップなし",
-  score: "スコア",
-  threshold: "しきい値",
   noScore: "スコアなし",
-  camera: "カメラ",
   part: "品名",
   capturedAt: "撮影",
-  prompt: "最も近い言葉",
-  time: "検査時間",
-  bundle: "バンドル",
-  frameAlt: "検査した製品",
-  mapAlt: "通常と異なる箇所",
   recent: "最近の判定",
   label: "ラベル",
-  good: "良品",
-  bad: "不良品",
   unsure: "不明",
   labelHint: "G 良品 · B 不良品 · U 不明 · 矢印キーで移動",
   cannotLabel: "この権限では閲覧のみ可能です。",
@@ -200,31 +152,7 @@ const ja: typeof en = {
     "8 bits": "8ビット化",
     "judging held-out frames": "未学習画像の評価",
   } as Record<string, string>,
-  reasons: {
-    "camera-frozen": "カメラ停止",
-    "camera-black": "画像が真っ黒",
-    "camera-blurred": "画像のぼけ",
-    "camera-overexposed": "露出オーバー",
-    "out-of-domain": "学習した品物と異なる画像",
-    "frame-unreadable": "画像を読めません",
-    "model-not-ready": "モデル準備中",
-    "inspector-failed": "検査に失敗",
-    "deadline-missed": "時間切れ",
-    "undecided-band": "しきい値の間",
-  },
 };
 
 export type Texts = typeof en;
 export const TEXTS: Record<Language, Texts> = { en, ja };
-
-const REMEMBERED = "kenpin-language";
-
-export function firstLanguage(): Language {
-  const remembered = localStorage.getItem(REMEMBERED);
-  if (remembered === "en" || remembered === "ja") return remembered;
-  return navigator.language.toLowerCase().startsWith("ja") ? "ja" : "en";
-}
-
-export function rememberLanguage(language: Language): void {
-  localStorage.setItem(REMEMBERED, language);
-}

@@ -1,8 +1,8 @@
 /** The latest training run: where it stands, its loss curve, and what came of it. */
+import { type Fact, Facts, type Language } from "@kenpin/page/web";
 import type { RunProgress, RunRow } from "@kenpin/schema";
-import type { ComponentChildren } from "preact";
 import { LossCurve } from "./loss-curve.tsx";
-import type { Language, Texts } from "./texts.ts";
+import type { Texts } from "./texts.ts";
 
 type Props = { run: RunRow | null; curve: RunProgress[]; language: Language; t: Texts };
 
@@ -47,11 +47,13 @@ function Progress({ progress, language, t }: { progress: RunProgress | null; lan
           {t.step} {number.format(step)} / {number.format(steps)}
         </span>
       </div>
-      <dl class="facts">
-        <Fact name={t.loss}>{loss === null ? "–" : loss.toFixed(3)}</Fact>
-        <Fact name={t.imagesPerSecond}>{imagesPerSecond === null ? "–" : number.format(imagesPerSecond)}</Fact>
-        <Fact name={t.timeLeft}>{secondsLeft === null ? "–" : duration(secondsLeft)}</Fact>
-      </dl>
+      <Facts
+        facts={[
+          [t.loss, loss === null ? "–" : loss.toFixed(3)],
+          [t.imagesPerSecond, imagesPerSecond === null ? "–" : number.format(imagesPerSecond)],
+          [t.timeLeft, secondsLeft === null ? "–" : duration(secondsLeft)],
+        ]}
+      />
     </>
   );
 }
@@ -59,28 +61,35 @@ function Progress({ progress, language, t }: { progress: RunProgress | null; lan
 function Result({ result, language, t }: { result: NonNullable<RunRow["result"]>; language: Language; t: Texts }) {
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
   const { bundle, release, heldOut, training } = result;
-  return (
-    <dl class="facts">
-      <Fact name={t.newBundle}>
+  const { student, int8, stages } = training;
+  const facts: Fact[] = [
+    [
+      t.newBundle,
+      <>
         <code>{bundle.slice(0, 8)}</code> · {t.release} {release}
-      </Fact>
-      <Fact name={t.heldOut}>
+      </>,
+    ],
+    [
+      t.heldOut,
+      <>
         {heldOut.auroc === null ? t.notMeasured : heldOut.auroc.toFixed(3)} <small>{t.heldOutImages(number.format(heldOut.images))}</small>
-      </Fact>
-      <Fact name={t.imagesPerSecond}>{number.format(training.imagesPerSecond)}</Fact>
-      <Fact name={t.duration}>{duration(training.seconds)}</Fact>
-      <Fact name={t.stagesRun}>
-        {training.stages.map(({ stage, steps }) => `${t.stages[stage] ?? stage} ${number.format(steps)}`).join(" → ")}
-      </Fact>
-      <Fact name={t.student}>
-        <span title={training.student.why}>{training.student.shipped ? t.studentShipped : t.teacherKept}</span>{" "}
+      </>,
+    ],
+    [t.imagesPerSecond, number.format(training.imagesPerSecond)],
+    [t.duration, duration(training.seconds)],
+    [t.stagesRun, stages.map(({ stage, steps }) => `${t.stages[stage] ?? stage} ${number.format(steps)}`).join(" → ")],
+    [
+      t.student,
+      <>
+        <span title={student.why}>{student.shipped ? t.studentShipped : t.teacherKept}</span>{" "}
         <small>
-          {t.parameters(number.format(training.student.parameters[training.student.shipped ? "student" : "teacher"] / 1e6))} ·{" "}
-          {training.int8.shipped ? t.eightBits : t.float}
+          {t.parameters(number.format(student.parameters[student.shipped ? "student" : "teacher"] / 1e6))} ·{" "}
+          {int8.shipped ? t.eightBits : t.float}
         </small>
-      </Fact>
-    </dl>
-  );
+      </>,
+    ],
+  ];
+  return <Facts facts={facts} />;
 }
 
 /** Each stage has a loss of its own: two of them on one axis would say nothing. */
@@ -88,15 +97,6 @@ function ofLastStage(curve: RunProgress[]): RunProgress[] {
   const learning = curve.filter(({ loss }) => loss !== null);
   const last = learning.at(-1)?.stage;
   return learning.filter(({ stage }) => stage === last);
-}
-
-function Fact({ name, children }: { name: string; children: ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
 }
 
 function duration(seconds: number): string {

@@ -1,7 +1,7 @@
 /** The latest verdicts as tiles: a thumbnail where a picture was sent, else a plain tile that says it stayed on the device. */
+import { Shape } from "@kenpin/page/web";
 import type { SampleRow, VerdictRow } from "@kenpin/schema";
 import { useEffect, useRef } from "preact/hooks";
-import { OutcomeShape } from "./outcome-mark.tsx";
 import type { Texts } from "./texts.ts";
 
 type Props = {
@@ -49,14 +49,14 @@ function Tile({ row: { verdict }, sample, current, onSelect, t }: TileProps) {
       >
         <span class="thumb">
           {sample?.stored ? (
-            <img src={`/v1/blobs/${sample.sample.frame.sha256}`} alt={t.frameAlt} loading="lazy" />
+            <img src={`/v1/blobs/${sample.sample.frame.sha256}`} alt={t.partAlt} loading="lazy" />
           ) : (
             <span class="stayed">{sample ? t.onItsWay : t.stayed}</span>
           )}
           {sample?.label && <span class={`badge ${sample.label.label}`}>{t[sample.label.label]}</span>}
         </span>
         <span class="caption">
-          <OutcomeShape outcome={outcome} />
+          <Shape mark={outcome} />
           <span class="word">{t[outcome]}</span>
           <span class="value">{score === null ? "–" : score.toFixed(2)}</span>
         </span>

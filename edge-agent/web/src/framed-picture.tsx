@@ -1,4 +1,5 @@
 /** A picture with its heat map and boxes over it; says so where the agent holds it no more or a browser cannot show it. */
+import { HeatMap, Regions } from "@kenpin/page/web";
 import type { Region } from "@kenpin/schema";
 import { useEffect, useState } from "preact/hooks";
 import type { Texts } from "./texts.ts";
@@ -22,22 +23,7 @@ export function FramedPicture({ sha256, alt, map, opacity = 0.65, size, regions 
     <figure class="picture" style={{ aspectRatio: String(ratio) }}>
       {missing ? <figcaption>{t.pictureGone}</figcaption> : <img src={`/v1/frames/${sha256}`} alt={alt} onError={() => setMissing(true)} />}
       {!missing && map !== null && <HeatMap source={`/v1/frames/${sha256}/map?for=${map}`} opacity={opacity} t={t} />}
-      {!missing && size && regions.length > 0 && (
-        <svg viewBox={`0 0 ${size.width} ${size.height}`} aria-hidden="true">
-          {regions.map(({ x, y, width, height }) => (
-            <rect key={`${x}/${y}`} x={x} y={y} width={width} height={height} vector-effect="non-scaling-stroke" />
-          ))}
-        </svg>
-      )}
+      {!missing && size && <Regions size={size} regions={regions} />}
     </figure>
-  );
-}
-
-function HeatMap({ source, opacity, t }: { source: string; opacity: number; t: Texts }) {
-  const [missing, setMissing] = useState(false);
-  useEffect(() => setMissing(false), [source]);
-  if (missing) return null;
-  return (
-    <img class="heat" src={source} alt={t.mapAlt} style={{ opacity: String(opacity) }} loading="lazy" onError={() => setMissing(true)} />
   );
 }

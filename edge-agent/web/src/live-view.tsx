@@ -1,8 +1,8 @@
 /** What happens now: the newest part with its map, how the agent stands, the last verdicts and the last failed parts. */
+import { type Fact, Facts, OutcomeMark, Shape } from "@kenpin/page/web";
 import type { PageState, Verdict } from "@kenpin/schema";
 import { useState } from "preact/hooks";
 import { FramedPicture } from "./framed-picture.tsx";
-import { OutcomeMark, Shape } from "./outcome-mark.tsx";
 import type { Texts } from "./texts.ts";
 
 export function LiveView({ state, t }: { state: PageState; t: Texts }) {
@@ -50,7 +50,7 @@ export function LiveView({ state, t }: { state: PageState; t: Texts }) {
 
 function NewestPart({ verdict, t }: { verdict: Verdict; t: Texts }) {
   const { frame, regions, outcome, reason, score, threshold, settings } = verdict;
-  const facts: [string, string | undefined][] = [
+  const facts: Fact[] = [
     [t.score, score === null ? undefined : score.toFixed(3)],
     [t.threshold, threshold.toFixed(3)],
     [t.camera, verdict.camera],
@@ -66,31 +66,21 @@ function NewestPart({ verdict, t }: { verdict: Verdict; t: Texts }) {
         {reason && <span class="hint">{t.reasons[reason]}</span>}
       </header>
       <FramedPicture sha256={frame.sha256} alt={t.partAlt} map={settings} size={frame} regions={outcome === "pass" ? [] : regions} t={t} />
-      <dl class="facts">
-        {facts.map(
-          ([name, value]) =>
-            value !== undefined && (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-              </div>
-            ),
-        )}
-      </dl>
+      <Facts facts={facts} />
     </section>
   );
 }
 
 function Health({ state, t }: { state: PageState; t: Texts }) {
   const { running, broker, backlog, cameras } = state;
-  const facts: [string, string, boolean][] = [
+  const facts: Fact[] = [
     [t.inspector, running.inspecting ? t.inspecting : t.notInspecting, running.inspecting],
     [t.brokerName, broker === "connected" ? t.connected : t.brokerAway, broker === "connected"],
     [t.backlog, String(backlog), true],
     [t.bundle, `${running.name}, ${t.release(running.release)}`, true],
     [t.decidesBy, running.settings.slice(0, 8), true],
     [t.references, String(running.references), true],
-    ...cameras.filter(({ paused }) => paused).map(({ name }): [string, string, boolean] => [`${t.camera} ${name}`, t.paused, false]),
+    ...cameras.filter(({ paused }) => paused).map(({ name }): Fact => [`${t.camera} ${name}`, t.paused, false]),
   ];
   return (
     <section class="card">
@@ -101,14 +91,7 @@ function Health({ state, t }: { state: PageState; t: Texts }) {
           {t.startSetUp}
         </a>
       </header>
-      <dl class="facts">
-        {facts.map(([name, value, fine]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd class={fine ? "" : "trouble"}>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} />
     </section>
   );
 }

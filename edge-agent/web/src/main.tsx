@@ -2,13 +2,14 @@
  * The agent's page: live view, set-up wizard, settings. Joins the store to the views, holds the language and which view is shown (in
  * the address, so that the browser's own back and forward work). Every call's fault is said in one place.
  */
+import { TopBar, useLanguage, useStore } from "@kenpin/page/web";
 import { render } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { LiveView } from "./live-view.tsx";
 import { SettingsView } from "./settings-view.tsx";
 import { SetupView } from "./setup-view.tsx";
-import { type Snapshot, Store } from "./store.ts";
-import { firstLanguage, type Language, rememberLanguage, TEXTS, type Texts } from "./texts.ts";
+import { Store } from "./store.ts";
+import { TEXTS, type Texts } from "./texts.ts";
 
 const VIEWS = ["live", "setup", "settings"] as const;
 type View = (typeof VIEWS)[number];
@@ -16,20 +17,14 @@ type View = (typeof VIEWS)[number];
 export type Act = (work: () => Promise<unknown>) => Promise<void>;
 
 function Page() {
-  const [language, setLanguage] = useState<Language>(firstLanguage);
+  const { language, t, switchLanguage } = useLanguage("kenpin-agent-language", TEXTS);
   const [fault, setFault] = useState<string | null>(null);
   const view = useView();
-  const { store, snapshot } = useStore();
-  const t = TEXTS[language];
+  const store = useStore((onChange) => new Store(onChange));
+  const names: Record<View, string> = { live: t.live, setup: t.setUp, settings: t.settings };
   useEffect(() => {
-    document.documentElement.lang = language;
-    document.title = `kenpin · ${{ live: t.live, setup: t.setUp, settings: t.settings }[view]}`;
-  }, [language, view, t]);
-  const switchLanguage = () => {
-    const other = language === "en" ? "ja" : "en";
-    rememberLanguage(other);
-    setLanguage(other);
-  };
+    document.title = `kenpin · ${names[view]}`;
+  }, [view, t]);
   const act: Act = async (work) => {
     setFault(null);
     try {
@@ -38,12 +33,15 @@ function Page() {
       setFault((error as Error).message);
     }
   };
-  const { state, setup, settings, audit } = snapshot;
+  const { connection, state, setup, settings, audit } = store.snapshot;
   return (
     <>
-      <TopBar snapshot={snapshot} view={view} t={t} onLanguage={switchLanguage} />
+      <TopBar person={state?.person ?? null} onLanguage={switchLanguage} t={t}>
+        <span class="who">{state ? `${state.site} / ${state.line} / ${state.agent}` : ""}</span>
+        <Views names={names} view={view} t={t} />
+      </TopBar>
       <main>
-        {snapshot.connection === "away" && (
+        {connection === "away" && (
           <p class="warning" role="alert">
             {t.away}
           </p>
@@ -65,30 +63,15 @@ function Page() {
   );
 }
 
-function TopBar({ snapshot: { state }, view, t, onLanguage }: { snapshot: Snapshot; view: View; t: Texts; onLanguage: () => void }) {
-  const names: Record<View, string> = { live: t.live, setup: t.setUp, settings: t.settings };
+function Views({ names, view, t }: { names: Record<View, string>; view: View; t: Texts }) {
   return (
-    <header class="top">
-      <h1>
-        kenpin <span lang="ja">検品</span>
-      </h1>
-      <span class="who">{state ? `${state.site} / ${state.line} / ${state.agent}` : ""}</span>
-      <nav aria-label={t.pages}>
-        {VIEWS.map((name) => (
-          <a key={name} href={`#${name}`} aria-current={name === view ? "page" : undefined}>
-            {names[name]}
-          </a>
-        ))}
-      </nav>
-      <button type="button" class="quiet" onClick={onLanguage} lang={t.otherLanguage === "English" ? "en" : "ja"}>
-        {t.otherLanguage}
-      </button>
-      <form method="post" action="/logout">
-        <button type="submit" class="quiet" title={state?.person}>
-          {t.signOut}
-        </button>
-      </form>
-    </header>
+    <nav aria-label={t.pages}>
+      {VIEWS.map((name) => (
+        <a key={name} href={`#${name}`} aria-current={name === view ? "page" : undefined}>
+          {names[name]}
+        </a>
+      ))}
+    </nav>
   );
 }
 
@@ -101,13 +84,6 @@ function useView(): View {
     return () => removeEventListener("hashchange", follow);
   }, []);
   return view;
-}
-
-function useStore() {
-  const [, redraw] = useState(0);
-  const store = useMemo(() => new Store(() => redraw((times) => times + 1)), []);
-  useEffect(() => store.start(), [store]);
-  return { store, snapshot: store.snapshot };
 }
 
 render(<Page />, document.getElementById("page") as HTMLElement);

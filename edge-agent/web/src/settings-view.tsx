@@ -1,9 +1,10 @@
 /** The versions of this device's settings: which one decides, one step back, export, and taking over another device's file. */
+import { type Language, timeText } from "@kenpin/page/web";
 import type { AuditRow, PageState, SettingsRow } from "@kenpin/schema";
 import { useState } from "preact/hooks";
 import type { Act } from "./main.tsx";
 import type { Store } from "./store.ts";
-import type { Language, Texts } from "./texts.ts";
+import type { Texts } from "./texts.ts";
 
 type Props = { state: PageState; settings: SettingsRow[]; audit: AuditRow[]; store: Store; act: Act; language: Language; t: Texts };
 
@@ -93,7 +94,7 @@ function Audit({ audit, language, t }: Pick<Props, "audit" | "language" | "t">) 
         <tbody>
           {audit.map(({ at, who, what, detail }) => (
             <tr key={`${at} ${detail}`}>
-              <td>{new Date(at).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" })}</td>
+              <td>{timeText(at, language)}</td>
               <td>{who}</td>
               <td>{t.audited[what] ?? what}</td>
               <td>

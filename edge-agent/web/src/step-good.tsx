@@ -1,7 +1,7 @@
 /** Step 2: good pictures, from 0 to many: one key takes the camera's newest, or marks a picture that is there; one key undoes. */
+import { Shape } from "@kenpin/page/web";
 import { useEffect, useState } from "preact/hooks";
 import { FramedPicture } from "./framed-picture.tsx";
-import { Shape } from "./outcome-mark.tsx";
 import type { StepProps } from "./setup-view.tsx";
 import { LiveCamera, newestOf } from "./step-source.tsx";
 

@@ -1,8 +1,8 @@
 /** Step 4: every picture as the inspector sees it, the most unusual first: heat map, boxes, score; any can be said to be good or bad. */
+import { type Fact, Facts, Shape } from "@kenpin/page/web";
 import type { PictureRow } from "@kenpin/schema";
 import { useEffect, useState } from "preact/hooks";
 import { FramedPicture } from "./framed-picture.tsx";
-import { Shape } from "./outcome-mark.tsx";
 import type { StepProps } from "./setup-view.tsx";
 import { useKeys } from "./step-good.tsx";
 import type { Texts } from "./texts.ts";
@@ -78,7 +78,7 @@ export function LookStep({ setup, store, act, t }: StepProps) {
               />
             </label>
           </div>
-          <Facts picture={shown} t={t} />
+          <Seen picture={shown} t={t} />
           <p class="hint">{t.lookKeys}</p>
         </div>
         <ul class="tiles">
@@ -106,28 +106,19 @@ function useSorted(pictures: PictureRow[]): PictureRow[] {
   return [...pictures].sort((a, b) => of(a) - of(b));
 }
 
-function Facts({ picture: { name, look, label }, t }: { picture: PictureRow; t: Texts }) {
+function Seen({ picture: { name, look, label }, t }: { picture: PictureRow; t: Texts }) {
   if (!look) return null;
-  return (
-    <dl class="facts">
-      <div>
-        <dt>{t.score}</dt>
-        <dd>
-          <strong>{look.score.toFixed(3)}</strong> {label !== null && <span class="hint">{t.taughtScore}</span>}
-        </dd>
-      </div>
-      <div>
-        <dt>{t.closest}</dt>
-        <dd>{look.prompt}</dd>
-      </div>
-      {name !== "" && (
-        <div>
-          <dt>{t.fileName}</dt>
-          <dd>{name}</dd>
-        </div>
-      )}
-    </dl>
+  const score = (
+    <>
+      <strong>{look.score.toFixed(3)}</strong> {label !== null && <span class="hint">{t.taughtScore}</span>}
+    </>
   );
+  const facts: Fact[] = [
+    [t.score, score],
+    [t.closest, look.prompt],
+    [t.fileName, name || undefined],
+  ];
+  return <Facts facts={facts} />;
 }
 
 function Tile({ picture, isShown, onSelect, t }: { picture: PictureRow; isShown: boolean; onSelect: () => void; t: Texts }) {

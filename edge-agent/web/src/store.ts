@@ -2,7 +2,8 @@
  * What the page knows: read once from the agent, then kept up to date by its events. When the connection comes back after a gap
  * everything is read anew. In: the agent's interface. Out: a snapshot for the views, a new one a change, and the calls they make.
  */
-import type { AuditRow, ErrorBody, PageEvent, PageState, SettingsRow, SetupState } from "@kenpin/schema";
+import { ask, followEvents, oncePerFrame } from "@kenpin/page/web";
+import type { AuditRow, PageEvent, PageState, SettingsRow, SetupState } from "@kenpin/schema";
 
 export type Snapshot = {
   connection: "loading" | "live" | "away";
@@ -12,64 +13,39 @@ export type Snapshot = {
   audit: AuditRow[];
 };
 
-const RETRY_MS = 2000;
 const SHOWN_VERDICTS = 60;
 const SHOWN_FAILS = 12;
 
 export class Store {
   snapshot: Snapshot = { connection: "loading", state: null, setup: null, settings: [], audit: [] };
-  #onChange: () => void;
-  #drawn = true;
+  readonly ask = ask;
+  #draw: () => void;
 
   constructor(onChange: () => void) {
-    this.#onChange = onChange;
+    this.#draw = oncePerFrame(onChange);
   }
 
   start(): void {
-    const events = new EventSource("/v1/events");
-    events.onopen = () => void this.#readAll();
-    events.onerror = () => {
-      this.#set({ connection: this.snapshot.connection === "loading" ? "loading" : "away" });
-      if (events.readyState === EventSource.CLOSED) void this.#comeBack();
-    };
-    events.onmessage = ({ data }) => this.#take(JSON.parse(data) as PageEvent);
-  }
-
-  /** Asks the agent to do something; throws with its own line. */
-  async ask<T>(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<T> {
-    const isBytes = body instanceof Blob;
-    const type = isBytes ? body.type || "application/octet-stream" : "application/json";
-    const sent =
-      method === "GET" || body === undefined ? {} : { body: isBytes ? body : JSON.stringify(body), headers: { "content-type": type } };
-    const response = await fetch(path, { method, ...sent });
-    if (response.status === 401) location.assign("/login");
-    if (!response.ok) throw new Error(((await response.json()) as ErrorBody).message);
-    return response.json() as Promise<T>;
+    followEvents<PageEvent>({
+      probe: "/v1/state",
+      read: () => this.#readAll(),
+      onNews: (event) => this.#take(event),
+      onAway: () => this.#set({ connection: this.snapshot.connection === "loading" ? "loading" : "away" }),
+    });
   }
 
   async readSettings(): Promise<void> {
     const [state, settings, audit] = await Promise.all([
-      this.ask<PageState>("GET", "/v1/state"),
-      this.ask<SettingsRow[]>("GET", "/v1/settings"),
-      this.ask<AuditRow[]>("GET", "/v1/audit"),
+      ask<PageState>("GET", "/v1/state"),
+      ask<SettingsRow[]>("GET", "/v1/settings"),
+      ask<AuditRow[]>("GET", "/v1/audit"),
     ]);
     this.#set({ state, settings, audit });
   }
 
-  /** EventSource gives up on an error status: either nobody is signed in, or the agent is not up yet. */
-  async #comeBack(): Promise<void> {
-    const response = await fetch("/v1/state").catch(() => null);
-    if (response?.status === 401) location.assign("/login");
-    else setTimeout(() => this.start(), RETRY_MS);
-  }
-
   async #readAll(): Promise<void> {
-    try {
-      const [setup] = await Promise.all([this.ask<SetupState>("GET", "/v1/setup"), this.readSettings()]);
-      this.#set({ connection: "live", setup });
-    } catch {
-      setTimeout(() => void this.#readAll(), RETRY_MS);
-    }
+    const [setup] = await Promise.all([ask<SetupState>("GET", "/v1/setup"), this.readSettings()]);
+    this.#set({ connection: "live", setup });
   }
 
   #take(event: PageEvent): void {
@@ -86,14 +62,8 @@ export class Store {
     }
   }
 
-  /** A burst of events draws the page once a frame. */
   #set(part: Partial<Snapshot>): void {
     this.snapshot = { ...this.snapshot, ...part };
-    if (!this.#drawn) return;
-    this.#drawn = false;
-    requestAnimationFrame(() => {
-      this.#drawn = true;
-      this.#onChange();
-    });
+    this.#draw();
   }
 }

@@ -1,22 +1,14 @@
 /** Every text of the page, in English and Japanese, in one catalogue. A text that only one of them has does not compile. */
-export type Language = "en" | "ja";
+import { type Language, WORDS } from "@kenpin/page/web";
 
 const en = {
-  otherLanguage: "日本語",
-  signOut: "Sign out",
+  ...WORDS.en,
   pages: "Pages",
-  live: "Live",
   setUp: "Set up",
   settings: "Settings",
-  loading: "Loading…",
   away: "The agent does not answer. This page tries again by itself.",
   plainHttp: "This page is served beyond this computer without encryption. Put a TLS proxy in front of it.",
   faultTitle: "That did not work",
-  pass: "Pass",
-  fail: "Fail",
-  unknown: "Unknown",
-  mapAlt: "Where the part looks unusual",
-  partAlt: "The inspected part",
   pictureGone: "This picture is not held any more",
   // live
   now: "Newest part",
@@ -33,16 +25,10 @@ const en = {
   connected: "connected",
   brokerAway: "away; verdicts wait on the disk",
   backlog: "Waiting to send",
-  bundle: "Bundle",
   release: (release: number) => `release ${release}`,
   decidesBy: "Decides by settings",
   references: "Pictures taught",
   paused: "paused",
-  score: "Score",
-  threshold: "Threshold",
-  camera: "Camera",
-  time: "Inspected in",
-  closest: "Closest words",
   fileName: "File",
   startSetUp: "Set up what decides",
   // steps
@@ -102,10 +88,6 @@ const en = {
   lookNone: "There is no picture to look at. Go on with the bundle's own threshold, or go back and add some.",
   lookAgain: "Look again",
   lookStale: "Words or labels changed since.",
-  heatMap: "Heat map",
-  opacity: "Opacity",
-  good: "Good",
-  bad: "Bad",
   neither: "Neither",
   lookKeys: "G good · B bad · N neither · arrows move",
   taughtScore: "as if it had not been taught",
@@ -178,36 +160,16 @@ const en = {
   ofThisDevice: "Fingerprint of this device",
   take: "Take over",
   taken: (version: number) => `Taken over as version ${version}.`,
-  reasons: {
-    "camera-frozen": "camera frozen",
-    "camera-black": "picture black",
-    "camera-blurred": "picture blurred",
-    "camera-overexposed": "picture over-exposed",
-    "out-of-domain": "not the part that was taught",
-    "frame-unreadable": "picture unreadable",
-    "model-not-ready": "model not ready",
-    "inspector-failed": "inspection failed",
-    "deadline-missed": "too late for the line",
-    "undecided-band": "between the thresholds",
-  } as Record<string, string>,
 };
 
 const ja: typeof en = {
-  otherLanguage: "English",
-  signOut: "サインアウト",
+  ...WORDS.ja,
   pages: "ページ",
-  live: "ライブ",
   setUp: "設定作成",
   settings: "設定履歴",
-  loading: "読み込み中…",
   away: "エージェントが応答しません。自動的に再接続します。",
   plainHttp: "このページは暗号化なしでこのコンピュータの外に公開されています。TLSプロキシを前段に置いてください。",
   faultTitle: "実行できませんでした",
-  pass: "合格",
-  fail: "不合格",
-  unknown: "判定不能",
-  mapAlt: "通常と異なる箇所",
-  partAlt: "検査した製品",
   pictureGone: "この画像はもう保持されていません",
   now: "最新の製品",
   waiting: "最初の製品を待っています…",
@@ -223,16 +185,10 @@ const ja: typeof en = {
   connected: "接続中",
   brokerAway: "切断中（判定はディスクに保存）",
   backlog: "送信待ち",
-  bundle: "バンドル",
   release: (release) => `リリース ${release}`,
   decidesBy: "判定に使う設定",
   references: "教えた画像",
   paused: "停止中",
-  score: "スコア",
-  threshold: "しきい値",
-  camera: "カメラ",
-  time: "検査時間",
-  closest: "最も近い言葉",
   fileName: "ファイル",
   startSetUp: "判定の設定を作る",
   step: (at, of) => `手順 ${at} / ${of}`,
@@ -287,10 +243,6 @@ const ja: typeof en = {
   lookNone: "見る画像がありません。バンドルのしきい値のまま進むか、戻って画像を追加してください。",
   lookAgain: "もう一度見る",
   lookStale: "言葉またはラベルが変わりました。",
-  heatMap: "ヒートマップ",
-  opacity: "濃さ",
-  good: "良品",
-  bad: "不良品",
   neither: "未分類",
   lookKeys: "G 良品 · B 不良品 · N 未分類 · 矢印キーで移動",
   taughtScore: "教えていないとした場合",
@@ -360,31 +312,7 @@ const ja: typeof en = {
   ofThisDevice: "この装置の指紋",
   take: "取り込む",
   taken: (version) => `バージョン${version}として取り込みました。`,
-  reasons: {
-    "camera-frozen": "カメラ停止",
-    "camera-black": "画像が真っ黒",
-    "camera-blurred": "画像のぼけ",
-    "camera-overexposed": "露出オーバー",
-    "out-of-domain": "学習した品物と異なる画像",
-    "frame-unreadable": "画像を読めません",
-    "model-not-ready": "モデル準備中",
-    "inspector-failed": "検査に失敗",
-    "deadline-missed": "時間切れ",
-    "undecided-band": "しきい値の間",
-  },
 };
 
 export type Texts = typeof en;
 export const TEXTS: Record<Language, Texts> = { en, ja };
-
-const REMEMBERED = "kenpin-agent-language";
-
-export function firstLanguage(): Language {
-  const remembered = localStorage.getItem(REMEMBERED);
-  if (remembered === "en" || remembered === "ja") return remembered;
-  return navigator.language.toLowerCase().startsWith("ja") ? "ja" : "en";
-}
-
-export function rememberLanguage(language: Language): void {
-  localStorage.setItem(REMEMBERED, language);
-}
