@@ -3,10 +3,10 @@ import { parseAtDoor, PictureLabel, SaveRequest, SayRequest, Sha256, TakeRequest
 import { type Context, Hono } from "hono";
 import { type Door, readJson, readLimited, Refusal } from "../page-door.ts";
 import type { Recent } from "../recent.ts";
+import { PICTURE_LIMIT_BYTES } from "./picture-folder.ts";
 import type { Wizard } from "./wizard.ts";
 import { suggestWords } from "./word-suggestions.ts";
 
-const PICTURE_LIMIT_BYTES = 64 * 1024 * 1024;
 const TEXT_LIMIT = 100;
 
 export function wizardRoutes({ wizard, recent, folder }: { wizard: Wizard; recent: Recent; folder: string | null }): Hono<Door> {

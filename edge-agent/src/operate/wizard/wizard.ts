@@ -5,8 +5,7 @@
  * time: embed the words, teach the labelled pictures, look at each; what changed meanwhile is looked at in the next one.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import type { Inspector } from "@kenpin/inspector";
 import {
   type Curve,
@@ -26,6 +25,7 @@ import type { Chosen, Setup } from "../../setup.ts";
 import { wordsFolder } from "../../words-folder.ts";
 import type { NewSettings } from "../settings-store.ts";
 import { chosenThresholds, curveOf } from "./curve.ts";
+import { pictureNames, readPicture } from "./picture-folder.ts";
 import { Pictures } from "./pictures.ts";
 import { canEmbed, compiled, embedded, readPrompts, sheetOf, shownPrompts } from "./words.ts";
 
@@ -49,8 +49,6 @@ export type WizardOptions = {
 type Said = { sheet: Chosen["sheet"]; words: Words; prompts: PromptSet | null; revision: string };
 type Opened = { key: string; inspector: Inspector };
 
-const PICTURE_NAME = /\.(jpe?g|png|webp|bmp|tiff?)$/i;
-const PICTURE_LIMIT_BYTES = 64 * 1024 * 1024;
 /** An inspector that nobody asks holds memory for nothing. */
 const IDLE_MS = 10 * 60_000;
 const SAID_EVERY_MS = 150;
@@ -97,15 +95,9 @@ export class Wizard {
 
   /** Every picture of a folder of this device, unlabelled or as said. */
   async addFolder(folder: string, label: PictureRow["label"] = null): Promise<number> {
-    const names = await readdir(folder).catch((cause: unknown) => {
-      throw new KenpinError("folder-unreadable", `${folder} cannot be read; pass a folder of pictures`, { cause });
-    });
     let added = 0;
-    for (const name of names.filter((one) => PICTURE_NAME.test(one)).sort()) {
-      const file = join(folder, name);
-      if ((await stat(file)).size > PICTURE_LIMIT_BYTES)
-        throw new KenpinError("body-too-large", `${file} has more than ${PICTURE_LIMIT_BYTES} bytes`);
-      await this.add(await readFile(file), { name, from: "folder", label });
+    for (const name of await pictureNames(folder)) {
+      await this.add(await readPicture(folder, name), { name, from: "folder", label });
       added++;
     }
     return added;
