@@ -43,7 +43,7 @@ export type PageParts = {
 const MAP_DEADLINE_MS = 10_000;
 
 export async function serveAgentPage(parts: PageParts): Promise<{ close: () => Promise<void> } | null> {
-  const { config, db, store, supervisor, recent, settings, log } = parts;
+  const { config, db, store, references, supervisor, recent, settings, log } = parts;
   const { page } = config;
   if (page === false) return null;
   const events = startEvents<Door, PageEvent>({ guard: signedIn(), pages: 20, queuedEvents: 256 });
@@ -53,7 +53,7 @@ export async function serveAgentPage(parts: PageParts): Promise<{ close: () => P
   const views = {
     state: () => stateOf(parts, page),
     running: () => supervisor.setup,
-    ownDigest: async () => (await store.setup(supervisor.setup.bundle, undefined, null)).settings,
+    ownDigest: async () => (await store.setup(supervisor.setup.bundle, references.located(settings.baseFrames), null)).settings,
     recent,
     settings,
     audit: () => readAudit(db),

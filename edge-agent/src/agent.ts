@@ -74,13 +74,14 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
     config,
     key,
     references,
-    rootNamed: () => store.keys(),
+    rootNamed: (at) => store.keys(at),
     keepBank: (bundle, bank) => banks.write(bundle, bank),
     now: () => store.now(),
     log: log.child({ stage: "operate" }),
   });
   const chosen = (bundle: string) => settings.chosen(bundle);
   const store: BundleStore = new BundleStore({ db, dataDir: config.dataDir, rootKey: config.rootKey, references, chosen });
+  await settings.settle(store.current);
   await Promise.all([references.sweep(), store.sweep(), banks.sweep([store.current, store.fallback])]);
   let updater: Updater<Candidate> | null = null;
   let status: StatusBeat | null = null;

@@ -43,8 +43,8 @@ export type SettingsStoreOptions = {
   db: Database;
   config: Pick<AgentConfig, "site" | "agent" | "dataDir" | "localSettings">;
   key: PrivateKey;
-  /** Those that the root key names. */
-  rootNamed: () => Promise<ReadonlyMap<string, string>>;
+  /** Those that the root key names and that have not run out at a time: now, unless told. */
+  rootNamed: (at?: Date) => Promise<ReadonlyMap<string, string>>;
   references: References;
   keepBank: (bundle: string, bank: Uint8Array) => Promise<void>;
   now: () => Date;
@@ -94,6 +94,23 @@ export class SettingsStore {
     return readFact<number>(this.#options.db, ACTIVE) ?? 0;
   }
 
+  /**
+   * Before anything decides: a version that this device may not decide by any more, or that was changed on the disk, gives way to
+   * the bundle's own words and thresholds and to the references there were before any settings.
+   */
+  async settle(bundle: string | null): Promise<void> {
+    const row = this.#row(this.active);
+    const why = row && (await this.#refusalOf(row, bundle));
+    if (!row || !why) return;
+    const { db, references, now, log } = this.#options;
+    db.transaction(() => {
+      if (references.activeSet === row.set_id) references.activateSet(readFact<string>(db, BASE_SET) ?? "");
+      writeFact(db, ACTIVE, null);
+      writeAudit(db, { at: now().toISOString(), who: "kenpin-agent", what: "settings-refused", detail: `version ${row.version}: ${why}` });
+    })();
+    log.error({ version: row.version, why }, "settings-refused");
+  }
+
   /** What decides under this bundle in place of its own words and thresholds; null where nothing does, or it cannot be proven. */
   async chosen(bundle: string): Promise<Chosen | null> {
     const row = this.#row(this.active);
@@ -107,6 +124,12 @@ export class SettingsStore {
     }
   }
 
+  /** The references there were before any settings. */
+  get baseFrames(): readonly LabelledFrame[] {
+    const { db, references } = this.#options;
+    return this.active === 0 ? references.active() : references.framesOf(readFact<string>(db, BASE_SET) ?? "");
+  }
+
   /** Newest first, down to the bundle as it came. */
   history(running: Setup, ownDigest: string): SettingsRow[] {
     const rows = this.#options.db.prepare<[], Row>("SELECT * FROM settings ORDER BY version DESC").all();
@@ -118,7 +141,7 @@ export class SettingsStore {
       bundle: running.bundle,
       by: name,
       at: createdAt,
-      good: this.#baseFrames().length,
+      good: this.baseFrames.length,
       bad: 0,
       words: [],
       cut: running.thresholds.cut,
@@ -228,7 +251,7 @@ export class SettingsStore {
     let version = 0;
     const keep = ({ settings: digest }: Setup) =>
       db.transaction(() => {
-        if (readFact(db, BASE_SET) === null) writeFact(db, BASE_SET, references.activeSet);
+        if (this.active === 0) writeFact(db, BASE_SET, references.activeSet);
         const set = references.place(settings.references);
         version = this.#insert({ digest, settings, set, name, signedBy });
         writeFact(db, ACTIVE, version);
@@ -275,19 +298,31 @@ export class SettingsStore {
   }
 
   async #read(row: Row): Promise<SettingsFile> {
+    return openSettings(await readFile(join(this.#folder, row.file)), { keys: await this.#trusted() });
+  }
+
+  /** Whose kept files decide: what was proven when it was taken goes on deciding after its key ran out, as a bundle does. */
+  async #trusted(): Promise<Map<string, string>> {
     const { key, rootNamed, config } = this.#options;
     const own = config.localSettings ? [[key.keyId, publicKey(key)] as const] : [];
-    return openSettings(await readFile(join(this.#folder, row.file)), { keys: new Map([...own, ...(await rootNamed())]) });
+    return new Map([...own, ...(await rootNamed(new Date(0)))]);
+  }
+
+  /** Of another bundle's settings only the references count still. */
+  async #refusalOf(row: Row, bundle: string | null): Promise<string | null> {
+    if (row.signed_by === "this device" && !this.#options.config.localSettings) return "made here, and localSettings is false now";
+    if (row.bundle !== bundle) return null;
+    const keys = await this.#trusted().catch(() => null); // a bundle that cannot be read names none: another one will be started with
+    try {
+      if (keys) await openSettings(await readFile(join(this.#folder, row.file)), { keys });
+      return null;
+    } catch (error) {
+      return errorLine(error).slice(0, 300);
+    }
   }
 
   #row(version: number): Row | undefined {
     return this.#options.db.prepare<[number], Row>("SELECT * FROM settings WHERE version = ?").get(version);
-  }
-
-  #baseFrames(): readonly LabelledFrame[] {
-    const { db, references } = this.#options;
-    const set = readFact<string>(db, BASE_SET);
-    return set === null ? references.active() : references.framesOf(set);
   }
 
   #needLocal(): void {

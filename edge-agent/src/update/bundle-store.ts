@@ -170,10 +170,10 @@ export class BundleStore {
     await rm(join(this.#folder, digest), { recursive: true, force: true });
   }
 
-  /** The keys that may sign commands: those the current bundle's key list names. */
-  async keys(): Promise<Map<string, string>> {
+  /** The keys that may sign commands and settings at a time: those the current bundle's key list names. */
+  async keys(at = this.now()): Promise<Map<string, string>> {
     const jws = await readFile(join(this.#folder, this.current ?? "", "keys.jws"), "utf8");
-    return trustedKeys(jws, this.#rootKey, this.now());
+    return trustedKeys(jws, this.#rootKey, at);
   }
 }
 
