@@ -23,6 +23,7 @@ import { type Database, readFact, writeFact } from "../database.ts";
 import { writeDurably } from "../durable-file.ts";
 import type { Chosen, Setup } from "../setup.ts";
 import { writeAudit } from "./audit.ts";
+import { type Row, shown, summaryOf } from "./settings-row.ts";
 
 /** What the update stage does for a change: proves it beside the running one, then calls `keep` between two frames. */
 export type Apply = (change: {
@@ -51,20 +52,6 @@ export type SettingsStoreOptions = {
   log: Logger;
 };
 export type NewSettings = Pick<Settings, "prompts" | "sheet" | "thresholds" | "references"> & { by: string; bank: Uint8Array | null };
-type Row = {
-  version: number;
-  digest: string;
-  bundle: string;
-  set_id: string;
-  before: number;
-  file: string;
-  made_by: string;
-  made_at: string;
-  signed_by: SettingsRow["signedBy"];
-  summary: string;
-};
-type Summary = Pick<SettingsRow, "good" | "bad" | "words" | "cut">;
-
 const ACTIVE = "settings.active";
 /** The references there were before the first settings. */
 const BASE_SET = "settings.base-set";
@@ -210,9 +197,8 @@ export class SettingsStore {
     const before = this.#row(row.before);
     const target = before && before.bundle === running.bundle ? before : null;
     const file = target && (await this.#read(target));
-    if (file?.bank) await this.#options.keepBank(running.bundle, file.bank);
     const set = target?.set_id ?? readFact<string>(db, BASE_SET) ?? "";
-    await this.#need()({
+    await this.#decideBy(running.bundle, file?.bank ?? null, {
       chosen: target && file ? chosenOf(file.settings, target.version) : null,
       references: references.framesOf(set),
       keep: () =>
@@ -247,7 +233,6 @@ export class SettingsStore {
     const bytes = packSettings(jws, bank);
     const name = createHash("sha256").update(jws).digest("hex");
     await writeDurably(join(this.#folder, name), bytes);
-    if (bank) await this.#options.keepBank(settings.bundle, bank);
     let version = 0;
     const keep = ({ settings: digest }: Setup) =>
       db.transaction(() => {
@@ -263,9 +248,9 @@ export class SettingsStore {
         });
       })();
     try {
-      await this.#need()({ chosen: chosenOf(settings, null), references: settings.references, keep });
+      await this.#decideBy(settings.bundle, bank, { chosen: chosenOf(settings, null), references: settings.references, keep });
     } catch (error) {
-      await rm(join(this.#folder, name), { force: true });
+      await this.#drop(name);
       throw error;
     }
     log.info({ by, version, what }, "settings-changed");
@@ -276,12 +261,9 @@ export class SettingsStore {
 
   #insert(parts: { digest: string; settings: Settings; set: string; name: string; signedBy: string }): number {
     const { digest, settings, set, name, signedBy } = parts;
-    const { bundle, prompts, references, thresholds, madeBy, madeAt } = settings;
-    const count = (label: string) => references.filter((frame) => frame.label === label).length;
-    const words = (prompts.words ?? [...prompts.good, ...prompts.bad]).slice(prompts.good.length, prompts.good.length + 12);
-    const summary: Summary = { good: count("good"), bad: count("bad"), words, cut: thresholds.cut };
+    const { bundle, madeBy, madeAt } = settings;
     const sql = `INSERT INTO settings (digest, bundle, set_id, before, file, made_by, made_at, signed_by, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-    const values = [digest, bundle, set, this.active, name, madeBy, madeAt, signedBy, JSON.stringify(summary)];
+    const values = [digest, bundle, set, this.active, name, madeBy, madeAt, signedBy, summaryOf(settings)];
     return Number(this.#options.db.prepare(sql).run(...values).lastInsertRowid);
   }
 
@@ -293,7 +275,26 @@ export class SettingsStore {
       .all(this.active, KEPT);
     for (const { version, file } of old) {
       db.prepare("DELETE FROM settings WHERE version = ?").run(version);
-      if (!db.prepare("SELECT 1 FROM settings WHERE file = ?").get(file)) await rm(join(this.#folder, file), { force: true });
+      await this.#drop(file);
+    }
+  }
+
+  /** Two versions may be of one file. */
+  async #drop(file: string): Promise<void> {
+    if (!this.#options.db.prepare("SELECT 1 FROM settings WHERE file = ?").get(file)) await rm(join(this.#folder, file), { force: true });
+  }
+
+  /** The bank has to lie there before the change is proven; where that fails, the one that decides goes back to its place. */
+  async #decideBy(bundle: string, bank: Uint8Array | null, change: Parameters<Apply>[0]): Promise<void> {
+    const apply = this.#need();
+    if (bank) await this.#options.keepBank(bundle, bank);
+    try {
+      await apply(change);
+    } catch (error) {
+      const row = this.#row(this.active);
+      const file = row?.bundle === bundle ? await this.#read(row).catch(() => null) : null;
+      if (bank && file?.bank) await this.#options.keepBank(bundle, file.bank);
+      throw error;
     }
   }
 
@@ -342,10 +343,4 @@ export class SettingsStore {
 
 function chosenOf({ prompts, sheet, thresholds }: Settings, version: number | null): Chosen {
   return { prompts, sheet, thresholds, version };
-}
-
-function shown(row: Row, active: number): SettingsRow {
-  const { version, digest, bundle, made_by, made_at, signed_by, summary } = row;
-  const parts = JSON.parse(summary) as Summary;
-  return { version, settings: digest, bundle, by: made_by, at: made_at, ...parts, signedBy: signed_by, active: version === active };
 }

@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { packSettings, signSettings } from "@kenpin/bundle";
-import { type LabelledFrame, parseAtDoor, PromptSet } from "@kenpin/schema";
+import { KenpinError, type LabelledFrame, parseAtDoor, PromptSet } from "@kenpin/schema";
 import { pino } from "pino";
 import { databaseFile, openDatabase } from "../../../edge-agent/src/database.ts";
 import { deviceKey } from "../../../edge-agent/src/operate/device-key.ts";
 import { SettingsStore } from "../../../edge-agent/src/operate/settings-store.ts";
+import { BankStore } from "../../../edge-agent/src/update/bank-store.ts";
 import { BundleStore } from "../../../edge-agent/src/update/bundle-store.ts";
 import { ReferenceStore } from "../../../edge-agent/src/update/reference-store.ts";
 import { drawFrame, testBundle } from "../../support/test-bundle.ts";
@@ -54,6 +55,24 @@ test("what a key signed while it was good goes on deciding after the key ran out
   });
 });
 
+test("settings that cannot be proven leave the ones that decide as they were: their file, their bank, their frames", async () => {
+  await onDevice(async ({ settings, running, fresh, banks, failing }) => {
+    const first = { ...(await fresh(2)), bank: Buffer.from("the first bank") };
+    const { settings: digest } = await settings.save(await running(), first);
+    const file = await settings.file(1);
+    failing.reason = new KenpinError("golden-mismatch", "a golden image scores otherwise");
+    await assert.rejects(settings.take(await running(), file, { by: "Sato" }), { code: "golden-mismatch" });
+    await assert.rejects(settings.save(await running(), { ...(await fresh(3)), bank: Buffer.from("another") }), {
+      code: "golden-mismatch",
+    });
+    await settings.settle((await running()).bundle);
+    assert.equal(settings.active, 1);
+    assert.equal((await running()).settings, digest);
+    assert.equal(Buffer.from((await banks.read((await running()).bundle)) ?? []).toString(), "the first bank");
+    assert.deepEqual(await settings.file(1), file);
+  });
+});
+
 test("settings of another bundle give way to nothing: they only wait for their bundle", async () => {
   await onDevice(async ({ settings, running, fresh }) => {
     await settings.save(await running(), await fresh(1));
@@ -80,13 +99,15 @@ async function openDevice(dataDir: string) {
   const bundle = await testBundle();
   const clock = { now: new Date() };
   const references = new ReferenceStore(db, dataDir);
+  const banks = new BankStore(dataDir);
+  const failing: { reason: KenpinError | null } = { reason: null };
   const settings: SettingsStore = new SettingsStore({
     db,
     config: { site: "test", agent: "edge-1", dataDir, localSettings: true },
     key: await deviceKey(dataDir),
     references,
     rootNamed: (at = clock.now) => store.keys(at),
-    keepBank: async () => undefined,
+    keepBank: (digest, bank) => banks.write(digest, bank),
     now: () => clock.now,
     log: pino({ level: "silent" }),
   });
@@ -94,7 +115,10 @@ async function openDevice(dataDir: string) {
   const store: BundleStore = new BundleStore({ db, dataDir, rootKey: bundle.signer.rootKey, references, chosen });
   await store.install(bundle.file);
   store.adopt(await store.setup(bundle.digest));
-  settings.connect(async (change) => change.keep(await store.setup(bundle.digest, references.located(change.references), change.chosen)));
+  settings.connect(async ({ chosen: choice, references: taught, keep }) => {
+    if (failing.reason) throw failing.reason;
+    keep(await store.setup(bundle.digest, references.located(taught), choice));
+  });
   const running = () => store.setup(bundle.digest);
   const frames = async (count: number) => {
     const kept: LabelledFrame[] = [];
@@ -110,6 +134,8 @@ async function openDevice(dataDir: string) {
     db,
     clock,
     references,
+    banks,
+    failing,
     settings,
     running,
     signing: bundle.signer.signing,
