@@ -33,9 +33,20 @@ export type Stages = {
 
 /** Answers a frame; returns once its verdict is on the disk and its file may go. */
 export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
+  if (stages.journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
+  await decideFrame(stages, frame, await look(stages, frame));
+}
+
+/** Answers a picture that a program asks about, as a frame is answered. */
+export async function answerAsked(stages: Stages, frame: Frame, map: boolean): Promise<{ verdict: Verdict; map: Uint8Array | null }> {
+  const seen = await look(stages, frame, map);
+  const verdict = await decideFrame(stages, frame, seen);
+  stages.journal.fileRemoved(frame); // there is no file to wait for
+  return { verdict, map: map ? seen.map : null };
+}
+
+async function decideFrame(stages: Stages, frame: Frame, seen: Seen): Promise<Verdict> {
   const { config, watches, journal, reporter, references, onReference, recent } = stages;
-  if (journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
-  const seen = await look(stages, frame);
   const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection) ?? null;
   const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const { setup, provider, inspection, failure } = seen;
@@ -48,11 +59,12 @@ export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
   if (reference && doubt) watches.get(frame.camera.name)?.forget(); // what is taught is what should be shown from now on
   if (reference) onReference();
   else if (inspection) await learn(stages, frame, verdict, { ...seen, inspection });
+  return verdict;
 }
 
-async function look({ supervisor }: Stages, { bytes, takenAt, camera }: Frame): Promise<Seen> {
+async function look({ supervisor }: Stages, { bytes, takenAt, camera }: Frame, map = false): Promise<Seen> {
   if (!bytes) return failed(supervisor.setup, "none", "frame-unreadable");
-  return supervisor.inspect({ bytes, takenAt, deadlineMs: camera.deadlineMs });
+  return supervisor.inspect({ bytes, takenAt, deadlineMs: camera.deadlineMs, map });
 }
 
 /**
