@@ -30,7 +30,7 @@ export async function tileFrame(frame: RgbImage, preprocess: Preprocess, { own =
   const size = 3 * preprocess.tilePx ** 2;
   const fits = reuse?.length === places.length * size;
   const pixelValues = fits ? reuse : new Float32Array(places.length * size);
-  const normal = normalTables(preprocess);
+  const normal = normals(preprocess);
   for (const [i, place] of places.entries())
     normaliseTile(image, place, { normal, side: preprocess.tilePx, out: pixelValues, at: i * size });
   return { pixelValues, count: places.length, places, width, height };
@@ -63,13 +63,15 @@ function starts(length: number, preprocess: Preprocess): number[] {
   return count === 1 ? [0] : Array.from({ length: count }, (_, i) => Math.round((i * (length - preprocess.tilePx)) / (count - 1)));
 }
 
-/** What each of a channel's 256 values becomes: (pixel / 255 − mean) / std. */
-function normalTables({ mean, std }: Preprocess): [Float32Array, Float32Array, Float32Array] {
-  const table = (channel: 0 | 1 | 2) => Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean[channel]) / std[channel]);
-  return [table(0), table(1), table(2)];
+/** What a channel's value becomes, (pixel / 255 − mean) / std, as `pixel · scale − shift`: a table's look-ups take half as long again. */
+type Normal = { scale: number; shift: number };
+
+function normals({ mean, std }: Preprocess): [Normal, Normal, Normal] {
+  const of = (channel: 0 | 1 | 2) => ({ scale: 1 / (255 * std[channel]), shift: mean[channel] / std[channel] });
+  return [of(0), of(1), of(2)];
 }
 
-type Target = { normal: [Float32Array, Float32Array, Float32Array]; side: number; out: Float32Array; at: number };
+type Target = { normal: [Normal, Normal, Normal]; side: number; out: Float32Array; at: number };
 
 /** Into planes [3, S, S]; pixels right of and below the frame stay 0, the mean. */
 function normaliseTile(image: RgbImage, place: { x: number; y: number }, { normal: [red, green, blue], side, out, at }: Target): void {
@@ -82,9 +84,9 @@ function normaliseTile(image: RgbImage, place: { x: number; y: number }, { norma
     let from = ((place.y + row) * width + place.x) * 3;
     let to = at + row * side;
     for (const end = to + columns; to < end; to++, from += 3) {
-      out[to] = red[data[from] as number] as number;
-      out[to + plane] = green[data[from + 1] as number] as number;
-      out[to + 2 * plane] = blue[data[from + 2] as number] as number;
+      out[to] = (data[from] as number) * red.scale - red.shift;
+      out[to + plane] = (data[from + 1] as number) * green.scale - green.shift;
+      out[to + 2 * plane] = (data[from + 2] as number) * blue.scale - blue.shift;
     }
   }
 }

@@ -59,6 +59,8 @@ class Models:
         model = header["model"] if "model" in header else bytes(body)
         provider = header["provider"]
         options = self.ort.SessionOptions()
+        # Between two runs its threads would spin on cores that the next decoding, or the other model, needs.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if header.get("threads"):
             options.intra_op_num_threads = header["threads"]
         folder = None

@@ -23,21 +23,22 @@ const LOOKED_AT = 65_536;
 
 export function frameStats({ width, height, data }: RgbImage): FrameStats {
   let [sum, squares, edges, edgeCount, clipped, red, blue] = [0, 0, 0, 0, 0, 0, 0];
-  const green = (x: number, y: number) => data[(y * width + x) * 3 + 1] as number;
+  const row = width * 3;
   const stride = Math.max(1, Math.floor(Math.sqrt((width * height) / LOOKED_AT)));
   let count = 0;
   for (let y = 0; y < height; y += stride) {
-    for (let x = 0; x < width; x += stride) {
-      const at = (y * width + x) * 3;
-      const value = data[at + 1] as number;
+    const innerRow = y > 0 && y < height - 1;
+    for (let x = 0, at = y * row + 1; x < width; x += stride, at += 3 * stride) {
+      const value = data[at] as number;
       sum += value;
       squares += value * value;
-      red += (data[at] as number) - value;
-      blue += (data[at + 2] as number) - value;
+      red += (data[at - 1] as number) - value;
+      blue += (data[at + 1] as number) - value;
       if (value >= CLIPPED_FROM) clipped++;
       count++;
-      if (x === 0 || y === 0 || x === width - 1 || y === height - 1) continue;
-      edges += Math.abs(4 * value - green(x - 1, y) - green(x + 1, y) - green(x, y - 1) - green(x, y + 1));
+      if (!innerRow || x === 0 || x === width - 1) continue;
+      const around = (data[at - 3] as number) + (data[at + 3] as number) + (data[at - row] as number) + (data[at + row] as number);
+      edges += Math.abs(4 * value - around);
       edgeCount++;
     }
   }

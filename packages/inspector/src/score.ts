@@ -58,7 +58,7 @@ export function wordLogits(embeds: Float32Array, { difference, logitScale }: Dir
 
 /** Mean of the highest `ratio` of the values, of one at least. */
 export function meanOfTop(values: Float32Array, ratio: number): number {
-  const sorted = Float32Array.from(values).sort();
+  const sorted = values.slice().sort();
   const count = Math.max(1, Math.round(values.length * ratio));
   let sum = 0;
   for (let i = sorted.length - count; i < sorted.length; i++) sum += sorted[i] as number;

@@ -43,6 +43,8 @@ async function openSession(
     executionProviders: [provider],
     graphOptimizationLevel: "all",
     ...(threads !== undefined && { intraOpNumThreads: threads }),
+    // Between two runs the runtime's threads would spin on cores that the next decoding, or the other model, needs.
+    extra: { session: { force_spinning_stop: "1" } },
     ...profiling,
   };
   const session = await (typeof file === "string" ? InferenceSession.create(file, options) : InferenceSession.create(file, options));

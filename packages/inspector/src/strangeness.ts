@@ -33,5 +33,5 @@ function predictionFactor(n: number): number {
 }
 
 function calmest(distances: Float32Array): number {
-  return Float32Array.from(distances).sort()[Math.floor(CALM_SHARE * (distances.length - 1))] as number;
+  return distances.slice().sort()[Math.floor(CALM_SHARE * (distances.length - 1))] as number;
 }
