@@ -9,13 +9,15 @@ import { type AgentConfig, agentTopics, type Building, type BundleReported, erro
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import { serveAgentPage } from "./agent-page.ts";
-import { WatchedFolder } from "./capture/watched-folder.ts";
+import { Cameras } from "./cameras.ts";
+import { frameRoutes } from "./capture/frame-routes.ts";
 import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
 import { Launcher } from "./inspect/launcher.ts";
 import { type Candidate, Supervisor, type SupervisorOptions } from "./inspect/supervisor.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
 import { deviceKey } from "./operate/device-key.ts";
+import { openLineDoor } from "./operate/line-door.ts";
 import { Recent } from "./operate/recent.ts";
 import { SettingsStore } from "./operate/settings-store.ts";
 import { answerFrame, type Stages } from "./pipeline.ts";
@@ -97,7 +99,8 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
   const { sampler, uploader } = await startSamples(base, journal.bootId);
-  const reporting = startReporting(base, { journal, outbox, supervisor, onFreed: () => uploader.wake() });
+  const cameras = new Cameras();
+  const reporting = startReporting(base, { journal, outbox, supervisor, cameras, onFreed: () => uploader.wake() });
   const { link, reporter, topics } = reporting;
   status = reporting.status;
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
@@ -107,10 +110,14 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   settings.connect((change) => (updater as Updater<Candidate>).apply(change));
   const recent = new Recent();
   const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader, recent };
-  const orders = startCameras(base, stages, { store, link, topics });
+  const orders = startCameras(base, stages, { store, link, topics, cameras, onChange: () => status?.consider() });
   const shown = { config, db, store, references, supervisor, launcher, settings, deviceKey: key, recent, orders, link };
   const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
   base.closers.push(() => page?.close());
+  if (config.lineDoor) {
+    const lineDoor = await openLineDoor(config.lineDoor, [frameRoutes(cameras.sources)], log.child({ stage: "operate" }));
+    base.closers.push(() => lineDoor?.close());
+  }
   return { started };
 }
 
@@ -165,9 +172,9 @@ async function startSamples({ config, db, log, closers }: Base, bootId: string):
 }
 
 /** `onFreed`: acknowledged samples' pictures may go. */
-type ReportingParts = { journal: Journal; outbox: Outbox; supervisor: Supervisor; onFreed: () => void };
+type ReportingParts = { journal: Journal; outbox: Outbox; supervisor: Supervisor; cameras: Cameras; onFreed: () => void };
 
-function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, onFreed }: ReportingParts) {
+function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, cameras, onFreed }: ReportingParts) {
   const topics = agentTopics(config.site, config.agent);
   const stage = log.child({ stage: "report" });
   const link = connectLink({
@@ -181,6 +188,7 @@ function startReporting({ config, log, closers }: Base, { journal, outbox, super
     backlog: () => outbox.count,
     starts: () => outbox.starts(journal.nextSeq),
     inspector: () => supervisor.status,
+    cameras: () => cameras.status(),
     publish: (message) => void reporter.retain(topics.status, message),
   });
   const reporter = new Reporter({
@@ -243,17 +251,17 @@ function startUpdating({ config, log, closers }: Base, updating: Updating): Upda
   return updater;
 }
 
-type Operating = { store: BundleStore; link: Link; topics: ReturnType<typeof agentTopics> };
+type Operating = { store: BundleStore; link: Link; topics: ReturnType<typeof agentTopics>; cameras: Cameras; onChange: () => void };
 
-function startCameras({ config, db, log, closers }: Base, stages: Stages, { store, link, topics }: Operating): CameraOrders {
-  const cameras = new Map<string, WatchedFolder>();
+function startCameras({ config, db, log, closers }: Base, stages: Stages, operating: Operating): CameraOrders {
+  const { store, link, topics, cameras, onChange } = operating;
   const orders = new CameraOrders({
     db,
     cameras: config.cameras,
     beginTeaching: (camera, count) => stages.references.begin(camera, count),
     onResume: (camera) => {
       stages.watches.get(camera)?.forget();
-      cameras.get(camera)?.wake();
+      cameras.sources.get(camera)?.wake();
     },
   });
   const commands = new Commands({
@@ -268,17 +276,14 @@ function startCameras({ config, db, log, closers }: Base, stages: Stages, { stor
   });
   closers.push(() => commands.settled());
   link.subscribe(topics.commands, (topic, payload) => commands.take(topic.split("/").at(-1) ?? "", payload));
-  for (const camera of config.cameras) {
-    const source = new WatchedFolder({
-      camera,
-      onFrame: (frame) => answerFrame(stages, frame),
-      onRemoved: (frame) => stages.journal.fileRemoved(frame),
-      isPaused: () => orders.isPaused(camera.name),
-      log: log.child({ stage: "capture" }),
-    });
-    cameras.set(camera.name, source);
-    source.start();
-  }
-  closers.push(() => Promise.all([...cameras.values()].map((source) => source.stop())));
+  cameras.start(config.cameras, {
+    onFrame: (frame) => answerFrame(stages, frame),
+    onRemoved: (frame) => stages.journal.fileRemoved(frame),
+    onChange,
+    isPaused: (camera) => orders.isPaused(camera),
+    random: Math.random,
+    log: log.child({ stage: "capture" }),
+  });
+  closers.push(() => cameras.stop());
   return orders;
 }

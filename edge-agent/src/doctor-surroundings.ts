@@ -111,7 +111,7 @@ export async function checkHub({ hub: { url, token } }: AgentConfig): Promise<{ 
 }
 
 export async function checkCameras({ cameras }: AgentConfig): Promise<Check[]> {
-  return Promise.all(cameras.map(({ name, source }) => checkFolder(name, source.path)));
+  return Promise.all(cameras.flatMap(({ name, source }) => (source.kind === "folder" ? [checkFolder(name, source.path)] : [])));
 }
 
 async function checkFolder(camera: string, path: string): Promise<Check> {

@@ -1,19 +1,23 @@
-/** One frame in hand, from the moment the agent takes it up until its file is gone. What the stages pass along. */
-import type { Camera } from "@kenpin/schema";
+/** One frame in hand, from the moment the agent takes it up until it is answered and its file, if it has one, is gone. */
+import type { Camera, UnknownReason } from "@kenpin/schema";
 
 export type Frame = {
   camera: Camera;
-  file: string;
+  /** null where the camera gives frames without files: such a frame is gone with the agent. */
+  file: string | null;
   triggerId: string;
-  /** Of the bytes as the camera gave them. */
+  /** Whether somebody waits for the answer under this id; else the camera took it by itself, and a newer one may replace it. */
+  isAsked: boolean;
+  /** Of the bytes as the camera gave them, or of the region that is looked at. */
   sha256: string;
-  /** null where the file is too large or cannot be read: it is answered, not inspected. */
+  /** null where there is nothing to look at, for the reason in `unseen`: it is answered, not inspected. */
   bytes: Uint8Array | null;
-  /** The file's time of change in nanoseconds; tells a new file of the same name from one left over. */
+  unseen: UnknownReason;
+  /** The file's time of change, or when it came, in nanoseconds; tells a new delivery of the same name from one left over. */
   modifiedNs: string;
-  /** The file's inode number; with the time of change it tells a file renamed over this one. */
+  /** The file's inode number; with the time of change it tells a file renamed over this one. Empty without a file. */
   inode: string;
   capturedAt: Date;
-  /** performance.now() when it was taken up; deadlines and totals count from here. */
+  /** performance.now() when it was asked for or taken up; deadlines and totals count from here. */
   takenAt: number;
 };

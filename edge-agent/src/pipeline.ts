@@ -31,10 +31,10 @@ export type Stages = {
   recent: Recent;
 };
 
-/** Answers a frame; returns once its verdict is on the disk and its file may go. */
-export async function answerFrame(stages: Stages, frame: Frame): Promise<void> {
-  if (stages.journal.hasVerdict(frame)) return; // left over by a crash between commit and removal
-  await decideFrame(stages, frame, await look(stages, frame));
+/** Answers a frame; returns once its verdict is on the disk and its file may go. null: it had its verdict before. */
+export async function answerFrame(stages: Stages, frame: Frame): Promise<Verdict | null> {
+  if (stages.journal.hasVerdict(frame)) return null; // left over by a crash between commit and removal
+  return decideFrame(stages, frame, await look(stages, frame));
 }
 
 /** Answers a picture that a program asks about, as a frame is answered. */
@@ -62,8 +62,9 @@ async function decideFrame(stages: Stages, frame: Frame, seen: Seen): Promise<Ve
   return verdict;
 }
 
-async function look({ supervisor }: Stages, { bytes, takenAt, camera }: Frame, map = false): Promise<Seen> {
-  if (!bytes) return failed(supervisor.setup, "none", "frame-unreadable");
+async function look({ supervisor }: Stages, { bytes, unseen, takenAt, camera }: Frame, map = false): Promise<Seen> {
+  if (!bytes) return failed(supervisor.setup, "none", unseen);
+  if (performance.now() - takenAt > camera.deadlineMs) return failed(supervisor.setup, "none", "deadline-missed"); // it waited too long
   return supervisor.inspect({ bytes, takenAt, deadlineMs: camera.deadlineMs, map });
 }
 

@@ -7,6 +7,7 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import { basename, extname } from "node:path";
 import type { Camera } from "@kenpin/schema";
 import type { Frame } from "../frame.ts";
+import { cutToRegion } from "./region.ts";
 
 /** An uncompressed 20-megapixel frame has 60 MB. */
 export const FRAME_LIMIT_BYTES = 64 * 1024 * 1024;
@@ -21,23 +22,26 @@ export async function readFrame(camera: Camera, file: string, skip: (modifiedNs:
   try {
     const found = await (handle === "closed" ? stat(file, { bigint: true }).catch(goneIsNull) : handle.stat({ bigint: true }));
     if (!found || skip(String(found.mtimeNs))) return null;
-    return {
+    const frame: Frame = {
       camera,
       file,
       triggerId: basename(file, extname(file)).slice(0, TRIGGER_LIMIT),
+      isAsked: true,
       ...(await contents(handle, found.size > FRAME_LIMIT_BYTES)),
+      unseen: "frame-unreadable",
       modifiedNs: String(found.mtimeNs),
       inode: String(found.ino),
       capturedAt: new Date(),
       takenAt,
     };
+    return await cutToRegion(frame);
   } finally {
     if (handle !== "closed") await handle.close();
   }
 }
 
 /** Whether this name still leads to the very file the frame was read from. */
-export async function isStillThere({ file, inode, modifiedNs }: Frame): Promise<boolean> {
+export async function isStillThere(file: string, { inode, modifiedNs }: Frame): Promise<boolean> {
   const found = await stat(file, { bigint: true }).catch(goneIsNull);
   return found !== null && String(found.ino) === inode && String(found.mtimeNs) === modifiedNs;
 }

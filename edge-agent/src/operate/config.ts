@@ -19,14 +19,14 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   }
   const config = parseAtDoor(AgentConfig, parseYaml(await readFile(file, "utf8"), file), file);
   const from = (path: string) => resolve(dirname(file), path);
-  const cameras = config.cameras.map((camera) => ({ ...camera, source: { ...camera.source, path: from(camera.source.path) } }));
+  const cameras = config.cameras.map((camera) => ({ ...camera, source: located(camera.source, from) }));
   refuseTwins(
     cameras.map(({ name }) => name),
     file,
     "name",
   );
   refuseTwins(
-    cameras.map(({ source }) => source.path),
+    cameras.flatMap(({ source }) => (source.kind === "folder" ? [source.path] : [])),
     file,
     "folder",
   );
@@ -34,7 +34,15 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   const inspector = { ...config.inspector, ...(engineCache !== undefined && { engineCache: from(engineCache) }) };
   const { page } = config;
   const shown = page === false || page.pictures === undefined ? page : { ...page, pictures: from(page.pictures) };
-  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown };
+  const { lineDoor: open } = config;
+  const lineDoor = open && open.tokenFile !== undefined ? { ...open, tokenFile: from(open.tokenFile) } : open;
+  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown, lineDoor };
+}
+
+function located<S extends AgentConfig["cameras"][number]["source"]>(source: S, from: (path: string) => string): S {
+  if (source.kind === "folder") return { ...source, path: from(source.path) };
+  if (!("login" in source) || source.login?.passwordFile === undefined) return source;
+  return { ...source, login: { ...source.login, passwordFile: from(source.login.passwordFile) } };
 }
 
 function parseYaml(text: string, file: string): unknown {

@@ -2,7 +2,7 @@
  * Commits what was decided: the verdict, the memory that its frame was taken, and whatever belongs to it, in one
  * transaction that is on the disk when it returns. Gives identity: id, bootId of this start, seq from 1 without gaps.
  *
- * A frame is known by camera, trigger, bytes and the file's time of change. Its row lives from the verdict until the file is
+ * A frame of a file is known by camera, trigger, bytes and the file's time of change. Its row lives from the verdict until the file is
  * gone, so a file left over by a crash gets no second verdict, while a camera that uses a name again, even for the very
  * same picture, gets one for each file it delivers.
  */
@@ -40,6 +40,7 @@ export class Journal {
 
   /** Whether this very file already has its verdict. */
   hasVerdict(frame: Frame): boolean {
+    if (frame.file === null) return false;
     const { camera, triggerId, sha256, modifiedNs } = frame;
     if (this.#removed.some((gone) => isSameFile(gone, frame))) return false; // delivered once more, on a coarse clock
     const row = this.#db
@@ -54,7 +55,7 @@ export class Journal {
       const whole: Verdict = { ...draft, ...identity, ms: { ...draft.ms, total: performance.now() - frame.takenAt } };
       this.#outbox.add({ kind: "verdict", message: whole, outcome: whole.outcome });
       for (const gone of this.#removed) this.#forget(gone);
-      this.#remember(frame, whole.id);
+      if (frame.file !== null) this.#remember(frame, whole.id);
       within();
       return whole;
     });
@@ -77,7 +78,7 @@ export class Journal {
 
   /** Forgets frames whose file went just before a crash. */
   sweep(cameras: readonly Camera[]): void {
-    const present = new Set(cameras.flatMap(({ name, source }) => triggersIn(source.path).map((trigger) => `${name}/${trigger}`)));
+    const present = new Set(cameras.flatMap(({ name, source }) => triggersIn(source).map((trigger) => `${name}/${trigger}`)));
     for (const row of this.#db.prepare<[], TakenRow>("SELECT camera, trigger_id, sha256 FROM taken").all()) {
       if (present.has(`${row.camera}/${row.trigger_id}`)) continue;
       this.#db.prepare("DELETE FROM taken WHERE camera = ? AND trigger_id = ? AND sha256 = ?").run(row.camera, row.trigger_id, row.sha256);
@@ -109,7 +110,7 @@ function isSameFile(a: Frame, b: Frame): boolean {
   return a.camera.name === b.camera.name && a.triggerId === b.triggerId && a.sha256 === b.sha256 && a.modifiedNs === b.modifiedNs;
 }
 
-function triggersIn(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder).map((name) => name.slice(0, name.length - extname(name).length));
+function triggersIn(source: Camera["source"]): string[] {
+  if (source.kind !== "folder" || !existsSync(source.path)) return [];
+  return readdirSync(source.path).map((name) => name.slice(0, name.length - extname(name).length));
 }

@@ -1,6 +1,6 @@
 /**
  * The agent's status (retained, and the will): on connect, when the backlog passes to or from nothing, when the
- * inspector starts, ends or is being built, when the hub waits at a gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
+ * inspector starts, ends or is being built, when a camera goes stale or comes back, when the hub waits at a gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
  */
 import type { Ack, AgentStatus } from "@kenpin/schema";
 import { AGENT_VERSION } from "../version.ts";
@@ -10,6 +10,7 @@ export type StatusOptions = {
   backlog: () => number;
   starts: () => NonNullable<AgentStatus["outbox"]>;
   inspector: () => AgentStatus["inspector"];
+  cameras: () => NonNullable<AgentStatus["cameras"]>;
   publish: (status: AgentStatus) => void;
 };
 
@@ -45,7 +46,7 @@ export class StatusBeat {
   }
 
   publish(): void {
-    const { bootId, backlog, starts, inspector, publish } = this.#options;
+    const { bootId, backlog, starts, inspector, cameras, publish } = this.#options;
     this.#said = this.#worth();
     publish({
       schemaVersion: 1,
@@ -56,6 +57,7 @@ export class StatusBeat {
       backlog: backlog(),
       outbox: starts(),
       inspector: inspector(),
+      cameras: cameras(),
     });
   }
 
@@ -66,8 +68,8 @@ export class StatusBeat {
 
   /** What is told at once when it changes. */
   #worth(): string {
-    const { backlog, inspector } = this.#options;
-    return JSON.stringify([backlog() > 0, inspector()]);
+    const { backlog, inspector, cameras } = this.#options;
+    return JSON.stringify([backlog() > 0, inspector(), cameras().map(({ state }) => state)]);
   }
 
   #gather(): void {

@@ -7,13 +7,68 @@ export const FolderSource = z.strictObject({
   path: z.string().describe("watched folder; a file is inspected once it has been renamed into it, then removed"),
 });
 
+/** A password lies in the environment or in a file of its own, never in the configuration. */
+export const CameraLogin = z
+  .strictObject({
+    username: z.string().min(1).max(200),
+    passwordEnv: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,99}$/, "the name of an environment variable")
+      .optional(),
+    passwordFile: z.string().min(1).max(1000).optional(),
+  })
+  .refine(({ passwordEnv, passwordFile }) => (passwordEnv === undefined) !== (passwordFile === undefined), {
+    error: "a login needs one of passwordEnv and passwordFile",
+  });
+export type CameraLogin = z.infer<typeof CameraLogin>;
+
+/** A camera that answers a GET with one picture. */
+export const SnapshotSource = z.strictObject({
+  kind: z.literal("snapshot"),
+  url: z.url({ protocol: /^https?$/ }).max(2000),
+  login: CameraLogin.optional(),
+  intervalMs: z.int().min(10).max(3_600_000).default(1000).describe("from one picture to the next"),
+  timeoutMs: z.int().min(50).max(60_000).default(5000),
+});
+export type SnapshotSource = z.infer<typeof SnapshotSource>;
+
+/** Pictures that somebody sends to the agent's own door, as POST /v1/frames/<camera>. */
+export const PushSource = z.strictObject({ kind: z.literal("push") });
+
+/** Which part of a picture is looked at, in pixels from its upper left corner. From there on it is the frame: nothing else of it is kept. */
+export const FrameRegion = z.strictObject({
+  x: z.int().min(0).max(100_000),
+  y: z.int().min(0).max(100_000),
+  width: z.int().min(1).max(100_000),
+  height: z.int().min(1).max(100_000),
+});
+export type FrameRegion = z.infer<typeof FrameRegion>;
+
+export const QueueConfig = z.strictObject({
+  /** `newest-first` lets go of frames that a newer one has overtaken, `every-frame` refuses new ones while it is full. */
+  order: z
+    .enum(["newest-first", "every-frame"])
+    .optional()
+    .describe("every-frame for folders and pushes, newest-first for others, where left out"),
+  frames: z.int().min(1).max(256).default(8).describe("most frames that wait in memory; of a folder with newest-first, that wait in it"),
+});
+export type QueueConfig = z.infer<typeof QueueConfig>;
+
 export const Camera = z.strictObject({
   name: Name,
-  source: z.discriminatedUnion("kind", [FolderSource]),
+  source: z.discriminatedUnion("kind", [FolderSource, SnapshotSource, PushSource]),
   part: z.string().max(200).optional(),
   /** What may leave the device. Nothing, until somebody agreed. */
   evidence: Evidence.default("none"),
   deadlineMs: z.number().min(1).default(2000),
+  region: FrameRegion.optional(),
+  /** Takes frames only when a trigger asks for one. */
+  triggered: z.boolean().default(false),
+  /** How old a picture is when a stream gives it: one that comes sooner after a trigger shows what was there before. */
+  latencyMs: z.int().min(0).max(60_000).default(0),
+  queue: QueueConfig.prefault({}),
+  /** A live camera without a picture for longer than this (and its interval) is stale. */
+  staleMs: z.int().min(100).max(3_600_000).default(1000),
 });
 export type Camera = z.infer<typeof Camera>;
 
@@ -55,6 +110,21 @@ export const PageConfig = z.strictObject({
   pictures: z.string().min(1).max(1000).optional().describe("folder whose pictures the set-up offers"),
 });
 
+/** Where machines of the line send frames and triggers. The token stands in a file or in the environment, never here. */
+export const LineDoorConfig = z
+  .strictObject({
+    host: z.string().min(1).max(253).default("127.0.0.1"),
+    port: z.int().min(0).max(65_535).default(8322).describe("0 takes any that is free"),
+    allowHosts: z.array(z.string().min(1).max(253)).max(16).default([]),
+    tokenFile: z.string().min(1).max(1000).optional(),
+    tokenEnv: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,99}$/, "the name of an environment variable")
+      .optional(),
+  })
+  .refine(({ tokenFile, tokenEnv }) => (tokenFile === undefined) !== (tokenEnv === undefined), "name tokenFile or tokenEnv, one of them");
+export type LineDoorConfig = z.infer<typeof LineDoorConfig>;
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -72,6 +142,7 @@ export const AgentConfig = z.strictObject({
   threads: z.int().min(1).max(64).optional(),
   inspector: InspectorConfig.prefault({}),
   page: z.union([z.literal(false), PageConfig]).prefault({}),
+  lineDoor: z.union([z.literal(false), LineDoorConfig]).default(false),
   /** Whether settings made on this device decide here; else only those signed by a key that the root key names. */
   localSettings: z.boolean().default(true),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),

@@ -55,6 +55,26 @@ export const InspectorStatus = z.strictObject({
 });
 export type InspectorStatus = z.infer<typeof InspectorStatus>;
 
+/**
+ * What became of a camera's frames since the agent's start. Each one offered is in exactly one of: waiting, in hand, answered,
+ * shed because a newer one overtook it, because the queue was full, or because the agent was stopped.
+ */
+export const CameraCounts = z.strictObject({
+  offered: z.int().min(0),
+  answered: z.int().min(0),
+  /** Of those answered: taken from the queue after their deadline, and not looked at. */
+  late: z.int().min(0),
+  shedNewer: z.int().min(0),
+  shedFull: z.int().min(0),
+  shedStopping: z.int().min(0),
+  waiting: z.int().min(0),
+});
+export type CameraCounts = z.infer<typeof CameraCounts>;
+
+/** A stale camera gives no pictures, or none in time. */
+export const CameraStatus = z.strictObject({ name: Name, state: z.enum(["running", "stale", "paused"]), frames: CameraCounts });
+export type CameraStatus = z.infer<typeof CameraStatus>;
+
 export const AgentStatus = z.strictObject({
   schemaVersion: z.literal(1),
   state: z.enum(["online", "offline"]),
@@ -73,6 +93,7 @@ export const AgentStatus = z.strictObject({
     .max(64)
     .optional(),
   inspector: InspectorStatus.optional(),
+  cameras: z.array(CameraStatus).max(16).optional(),
 });
 export type AgentStatus = z.infer<typeof AgentStatus>;
 

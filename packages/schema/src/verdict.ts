@@ -14,6 +14,8 @@ export const UnknownReason = z.enum([
   "camera-overexposed",
   "out-of-domain",
   "frame-unreadable",
+  "frame-missing",
+  "queue-full",
   "model-not-ready",
   "inspector-failed",
   "deadline-missed",

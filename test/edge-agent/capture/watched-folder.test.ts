@@ -27,9 +27,11 @@ for (const [how, sameTime] of [
     await place("first");
     const source = new WatchedFolder({
       camera: Camera.parse({ name: "line", source: { kind: "folder", path: folder } }),
+      path: folder,
       onFrame: async ({ bytes }) => {
         answered.push(Buffer.from(bytes ?? []).toString());
         if (answered.length === 1) await place("second");
+        return null;
       },
       onRemoved: (frame) => removed.push(frame),
       isPaused: () => false,

@@ -155,6 +155,8 @@ function frame(): Frame {
     camera,
     file: "",
     triggerId,
+    isAsked: true,
+    unseen: "frame-unreadable",
     sha256: triggerId,
     bytes: null,
     modifiedNs: "0",

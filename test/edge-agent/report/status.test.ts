@@ -66,6 +66,7 @@ async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus
     backlog: () => state.backlog,
     starts: () => [{ bootId: BOOT, from: state.from }],
     inspector: () => state.inspector ?? RUNNING,
+    cameras: () => [],
     publish: (status) => said.push(AgentStatus.parse(status)),
   });
   try {
