@@ -61,6 +61,12 @@ module.exports = {
       from: { path: "^cloud-trainer/" },
       to: { path: "^(edge-agent|packages/playground)/" },
     },
+    {
+      name: "node-red-nodes-reach-only-schema-messaging-client",
+      severity: "error",
+      from: { path: "^node-red-nodes/" },
+      to: { path: "^(edge-agent|cloud-trainer|packages/(?!schema/|messaging/|client/))" },
+    },
     door("onnxruntime-node", "^packages/inspector/src/session\\.ts$"),
     door("better-sqlite3", "^(edge-agent|cloud-trainer)/src/[a-z/]*database\\.ts$"),
     door(

@@ -9,7 +9,7 @@ const CHECKS: [name: string, script: string, args: string[]][] = [
   [
     "import rules and cycles",
     "node_modules/dependency-cruiser/bin/dependency-cruise.mjs",
-    ["--config", ".dependency-cruiser.cjs", "packages", "edge-agent/src", "cloud-trainer/src"],
+    ["--config", ".dependency-cruiser.cjs", "packages", "edge-agent/src", "cloud-trainer/src", "node-red-nodes/src"],
   ],
   ["dead code", "node_modules/knip/bin/knip.js", ["--no-progress"]],
   ["contracts as JSON Schema", "packages/schema/generate.ts", ["--check"]],

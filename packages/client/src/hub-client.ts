@@ -15,6 +15,7 @@ import {
   type Label,
   LoginLink,
   type LoginLinkRequest,
+  Me,
   Reply,
   type RolloutRequest,
   type RunRequest,
@@ -27,29 +28,37 @@ import { z } from "zod";
 export type HubClient = ReturnType<typeof createHubClient>;
 
 const TRIES = 5;
+const ONCE = 1;
 const TIMEOUT_MS = 120_000;
 
-export function createHubClient({ url, token }: { url: string; token: string }) {
+/** `signal` ends whatever is under way. */
+export function createHubClient({ url, token, signal }: { url: string; token: string; signal?: AbortSignal }) {
   const call = async (method: string, path: string, body?: unknown): Promise<Response> => {
     const response = await fetch(new URL(path, url), {
       method,
       headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]),
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     if (!response.ok) throw await hubError(response);
     return response;
   };
   const get = async <S extends z.ZodType>(schema: S, path: string): Promise<z.infer<S>> =>
-    schema.parse(await (await whileAway(() => call("GET", path), url)).json());
+    schema.parse(await (await whileAway(() => call("GET", path), url, signal)).json());
   const post = async <S extends z.ZodType>(schema: S, path: string, body: unknown): Promise<z.infer<S>> =>
-    schema.parse(await (await call("POST", path, body)).json());
+    schema.parse(await (await whileAway(() => call("POST", path, body), url, signal, ONCE)).json());
+  const bytes = async (path: string) => new Uint8Array(await (await whileAway(() => call("GET", path), url, signal)).arrayBuffer());
 
   return {
     agents: () => get(z.array(AgentRow), "/v1/agents"),
     verdicts: ({ after = 0, limit = 100 }: { after?: number; limit?: number } = {}) =>
       get(z.array(VerdictRow), `/v1/verdicts?after=${after}&limit=${limit}`),
-    samples: () => get(z.array(SampleRow), "/v1/samples"),
+    samples: ({ unlabelled = false }: { unlabelled?: boolean } = {}) =>
+      get(z.array(SampleRow), unlabelled ? "/v1/samples?unlabelled" : "/v1/samples"),
+    /** A sample's frame or heat map; fails with `blob-unknown` until its agent has brought it. */
+    picture: (sha256: string) => bytes(`/v1/blobs/${sha256}`),
+    /** Who this token is, asked once. */
+    me: async () => Me.parse(await (await whileAway(() => call("GET", "/v1/me"), url, signal, ONCE)).json()),
     bundles: () => get(z.array(BundleRow), "/v1/bundles"),
     run: (id: string) => get(RunRow, `/v1/runs/${encodeURIComponent(id)}`),
     enrol: (request: EnrolRequest) => post(Enrolment, "/v1/agents", request),
@@ -59,8 +68,7 @@ export function createHubClient({ url, token }: { url: string; token: string }) 
     command: (site: string, agent: string, request: CommandRequest) => post(Reply, `/v1/agents/${site}/${agent}/commands`, request),
     startRun: (request: RunRequest) => post(RunRow, "/v1/runs", request),
     rollOut: (request: RolloutRequest) => post(z.unknown(), "/v1/rollouts", request),
-    downloadBundle: async (digest: string) =>
-      new Uint8Array(await (await whileAway(() => call("GET", `/v1/bundles/${digest}`), url)).arrayBuffer()),
+    downloadBundle: (digest: string) => bytes(`/v1/bundles/${digest}`),
   };
 }
 
@@ -70,15 +78,15 @@ async function hubError(response: Response): Promise<KenpinError> {
   return new KenpinError("hub-error", `the hub answered ${response.status}; its log says more`);
 }
 
-async function whileAway(ask: () => Promise<Response>, url: string): Promise<Response> {
+async function whileAway(ask: () => Promise<Response>, url: string, signal?: AbortSignal, most = TRIES): Promise<Response> {
   for (let tries = 1; ; tries++) {
     try {
       return await ask();
     } catch (error) {
       if (error instanceof KenpinError) throw error;
-      if (tries === TRIES)
+      if (tries === most || signal?.aborted)
         throw new KenpinError("hub-away", `the hub at ${url} does not answer; is "kenpin serve" running there?`, { cause: error });
-      await sleep(200 * 2 ** tries * (0.5 + Math.random()));
+      await sleep(200 * 2 ** tries * (0.5 + Math.random()), undefined, signal && { signal });
     }
   }
 }

@@ -1,1 +1,2 @@
+export { type AgentClient, createAgentClient } from "./agent-client.ts";
 export { createHubClient, type HubClient } from "./hub-client.ts";

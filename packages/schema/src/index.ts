@@ -4,6 +4,7 @@ export * from "./bundle-manifest.ts";
 export * from "./errors.ts";
 export * from "./evaluation.ts";
 export * from "./hub-api.ts";
+export * from "./inspect-door.ts";
 export * from "./line-door.ts";
 export * from "./parse.ts";
 export * from "./part-sheet.ts";

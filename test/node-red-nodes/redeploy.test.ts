@@ -1,0 +1,78 @@
+/** A hundred redeploys of every node there is: nothing that a node began is left of it, in Node-RED or at the broker. */
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Site, startSite } from "../support/hub.ts";
+import { type Addresses, example, type FlowNode, type NodeRed, PACKAGE, startNodeRed } from "./node-red.ts";
+
+type Held = { resources: Record<string, number>; listeners: number; children: number; heapMb: number };
+
+/** Answers what the whole process holds. */
+const PROBE: FlowNode[] = [
+  { id: "probe00000000tab", type: "tab", label: "probe" },
+  { id: "probe000000000in", type: "http in", z: "probe00000000tab", url: "/held", method: "get", wires: [["probe00000000fun"]] },
+  {
+    id: "probe00000000fun",
+    type: "function",
+    z: "probe00000000tab",
+    outputs: 1,
+    func: `const process = global.get('process');
+      const resources = {};
+      for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
+      const listeners = process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0);
+      msg.payload = { resources, listeners, children: resources.ProcessWrap ?? 0, heapMb: process.memoryUsage().heapUsed / 2 ** 20 };
+      return msg;`,
+    wires: [["probe00000000out"]],
+  },
+  { id: "probe00000000out", type: "http response", z: "probe00000000tab", wires: [] },
+];
+
+let site: Site;
+let red: NodeRed;
+before(async () => {
+  site = await startSite();
+  red = await startNodeRed();
+});
+after(async () => {
+  await red?.stop();
+  await site?.stop();
+});
+
+test("a hundred redeploys leave no timer, connection, listener or child behind", async (t) => {
+  const addresses: Addresses = {
+    broker: site.brokerUrl,
+    hub: site.hub.url,
+    hubToken: site.hub.token,
+    agent: "http://127.0.0.1:9",
+    agentToken: "x".repeat(24),
+  };
+  const names = (await readdir(join(PACKAGE, "examples"))).map((name) => name.replace(/\.json$/, ""));
+  const flows = (await Promise.all(names.map((name) => example(name, addresses)))).flat();
+  const all = [...PROBE, ...flows];
+  for (let warm = 0; warm < 5; warm++) await red.deploy(all);
+  const before = await settled();
+  for (let times = 0; times < 100; times++) await red.deploy(all, times % 2 === 0 ? "full" : "flows");
+  const after = await settled();
+  t.diagnostic(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
+  assert.deepEqual(after.resources, before.resources);
+  assert.deepEqual([after.listeners, after.children], [before.listeners, 0]);
+  await red.deploy(PROBE);
+  const without = await settled();
+  t.diagnostic(`without any node of ours ${JSON.stringify(without)}`);
+  assert.doesNotMatch(red.log(), /MaxListenersExceeded/);
+});
+
+/** What is held once nothing changes any more: a connection that is being closed takes a moment. */
+async function settled(): Promise<Held> {
+  let [last, same] = ["", 0];
+  for (let tries = 0; tries < 100; tries++) {
+    const held = (await (await fetch(`${red.url}/held`)).json()) as Held;
+    const now = JSON.stringify(held.resources);
+    same = now === last ? same + 1 : 0;
+    last = now;
+    if (same >= 8) return held;
+    await new Promise((later) => setTimeout(later, 250));
+  }
+  throw new Error(`what Node-RED holds keeps changing: ${last}`);
+}
