@@ -9,6 +9,7 @@ import { type AgentConfig, agentTopics, type Building, type BundleReported, erro
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import { serveAgentPage } from "./agent-page.ts";
+import { askedInspections } from "./asked-inspections.ts";
 import { Cameras } from "./cameras.ts";
 import { frameRoutes } from "./capture/frame-routes.ts";
 import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
@@ -115,7 +116,9 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
   base.closers.push(() => page?.close());
   if (config.lineDoor) {
-    const lineDoor = await openLineDoor(config.lineDoor, [frameRoutes(cameras.sources)], log.child({ stage: "operate" }));
+    const asked = askedInspections(config, stages);
+    base.closers.push(asked.close);
+    const lineDoor = await openLineDoor(config.lineDoor, [frameRoutes(cameras.sources), ...asked.routes], log.child({ stage: "operate" }));
     base.closers.push(() => lineDoor?.close());
   }
   return { started };

@@ -11,7 +11,7 @@ import type { Message, Red } from "./node-red.ts";
 import { Accepts, pictureOf } from "./picture-source.ts";
 import { Turns } from "./turns.ts";
 
-/** Beyond the agent's own one at a time, so that it never waits for Node-RED; below its `inspectDoor.waiting`. */
+/** Beyond the agent's own one at a time, so that it never waits for Node-RED; below its `lineDoor.inspect.waiting`. */
 const AT_ONCE = 4;
 const WAITING = 100;
 

@@ -1,5 +1,5 @@
 /**
- * kenpin-link, the configuration node: where the broker, the hub and an agent's inspection door are, and who asks. All nodes that name
+ * kenpin-link, the configuration node: where the broker, the hub and an agent's line door are, and who asks. All nodes that name
  * it share one connection to each; nothing is connected before a node needs it, and all of it ends with the link.
  * In: addresses and, as credentials, a broker's login and the tokens. Out: a Link for the other nodes.
  */
@@ -27,7 +27,7 @@ const blank = z.literal("").transform(() => undefined);
 const LinkConfig = z.object({
   broker: z.union([blank, z.url({ protocol: /^(mqtts?|wss?)$/, error: "mqtt://host:1883 or mqtts://host:8883 was expected" })]).optional(),
   hub: z.union([blank, z.url({ protocol: /^https?$/, error: "http://host:8420 or https://host was expected" })]).optional(),
-  agent: z.union([blank, z.url({ protocol: /^https?$/, error: "http://host:8323 or https://host was expected" })]).optional(),
+  agent: z.union([blank, z.url({ protocol: /^https?$/, error: "http://host:8322 or https://host was expected" })]).optional(),
   site: z.union([blank, Name]).optional(),
   agentName: z.union([blank, Name]).optional(),
 });

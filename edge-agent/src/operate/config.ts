@@ -35,6 +35,7 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   const { page } = config;
   const shown = page === false || page.pictures === undefined ? page : { ...page, pictures: from(page.pictures) };
   const { lineDoor: open } = config;
+  if (open && open.inspect) refuseTwins([open.inspect.camera, ...cameras.map(({ name }) => name)], file, "name");
   const lineDoor = open && open.tokenFile !== undefined ? { ...open, tokenFile: from(open.tokenFile) } : open;
   return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown, lineDoor };
 }

@@ -1,8 +1,8 @@
 /**
- * An agent's inspection door, typed by its contract. Nothing is asked twice: only the caller knows whether a picture that got no
+ * An agent's line door, as far as it inspects pictures, typed by its contract. Nothing is asked twice: only the caller knows whether a picture that got no
  * answer should be looked at again.
  */
-import { ErrorBody, InspectAnswer, InspectDoorState, KenpinError, type Verdict, type WordsRequest } from "@kenpin/schema";
+import { ErrorBody, InspectAnswer, InspectState, KenpinError, type Verdict, type WordsRequest } from "@kenpin/schema";
 
 export type AgentClient = ReturnType<typeof createAgentClient>;
 export type InspectOptions = {
@@ -23,7 +23,7 @@ export function createAgentClient({ url, token }: { url: string; token: string }
     const headers = { authorization: `Bearer ${token}`, ...(init.headers as Record<string, string>) };
     const asked = fetch(new URL(path, url), { ...init, method, headers, signal: AbortSignal.any(limits) });
     const response = await asked.catch((cause: unknown) => {
-      throw new KenpinError("agent-away", `the agent's inspection door at ${url} does not answer; is inspectDoor set in agent.yaml?`, {
+      throw new KenpinError("agent-away", `the agent's line door at ${url} does not answer; does agent.yaml have lineDoor.inspect?`, {
         cause,
       });
     });
@@ -35,8 +35,8 @@ export function createAgentClient({ url, token }: { url: string; token: string }
   };
 
   return {
-    state: async (signal?: AbortSignal): Promise<InspectDoorState> =>
-      InspectDoorState.parse(await call("GET", "/v1/inspect", { ...(signal && { signal }) })),
+    state: async (signal?: AbortSignal): Promise<InspectState> =>
+      InspectState.parse(await call("GET", "/v1/inspect", { ...(signal && { signal }) })),
 
     /** A JPEG or PNG; the map is a PNG as large as the picture, null where none was asked for or none was drawn. */
     inspect: async (picture: Uint8Array, options: InspectOptions = {}): Promise<{ verdict: Verdict; map: Buffer | null }> => {

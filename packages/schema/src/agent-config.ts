@@ -111,6 +111,16 @@ export const PageConfig = z.strictObject({
 });
 
 /** Where machines of the line send frames and triggers. The token stands in a file or in the environment, never here. */
+/** Pictures of a program's own that the line door inspects. */
+export const AskedPictures = z.strictObject({
+  camera: Name.default("asked").describe("the camera whose verdicts these are; none of `cameras`"),
+  part: z.string().max(200).optional(),
+  deadlineMs: z.number().min(1).max(60_000).default(5000),
+  /** More pictures than this at once are refused, so that the line's own cameras are never kept waiting. */
+  waiting: z.int().min(1).max(64).default(8),
+});
+export type AskedPictures = z.infer<typeof AskedPictures>;
+
 export const LineDoorConfig = z
   .strictObject({
     host: z.string().min(1).max(253).default("127.0.0.1"),
@@ -121,6 +131,7 @@ export const LineDoorConfig = z
       .string()
       .regex(/^[A-Za-z_][A-Za-z0-9_]{0,99}$/, "the name of an environment variable")
       .optional(),
+    inspect: AskedPictures.optional().describe("whether programs may ask for the verdict of a picture of theirs"),
   })
   .refine(({ tokenFile, tokenEnv }) => (tokenFile === undefined) !== (tokenEnv === undefined), "name tokenFile or tokenEnv, one of them");
 export type LineDoorConfig = z.infer<typeof LineDoorConfig>;

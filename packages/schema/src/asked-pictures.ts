@@ -1,8 +1,8 @@
 /**
- * What an agent's inspection door takes and answers: a program on the line (Node-RED, a PLC's gateway, a test stand) brings a picture
- * and gets its verdict. Off unless agent.yaml names a token; every request carries it as `Authorization: Bearer`.
+ * What an agent's line door takes and answers of pictures that a program brings (Node-RED, a PLC's gateway, a test stand). Off unless
+ * agent.yaml has `lineDoor.inspect`; every request carries the line door's token as `Authorization: Bearer`.
  *
- * GET  /v1/inspect                   InspectDoorState
+ * GET  /v1/inspect                   InspectState
  * POST /v1/inspect?map&trigger&part  a JPEG or PNG, or an InspectRequest as JSON → InspectAnswer
  *
  * A picture without words of its own is decided as the line's frames are: its verdict is recorded and reported. One with words is a
@@ -25,7 +25,7 @@ export const InspectRequest = z.strictObject({ image: z.base64().min(1), words: 
 export const InspectAnswer = z.strictObject({ verdict: Verdict, map: z.base64().optional().describe("PNG, as large as the picture") });
 export type InspectAnswer = z.infer<typeof InspectAnswer>;
 
-export const InspectDoorState = z.strictObject({
+export const InspectState = z.strictObject({
   site: Name,
   line: Name,
   agent: Name,
@@ -35,4 +35,4 @@ export const InspectDoorState = z.strictObject({
   wordsCanChange: z.boolean(),
   waiting: z.int().min(0),
 });
-export type InspectDoorState = z.infer<typeof InspectDoorState>;
+export type InspectState = z.infer<typeof InspectState>;
