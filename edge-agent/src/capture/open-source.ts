@@ -1,6 +1,9 @@
 /** Which source a camera's configuration asks for, made but not started. */
 import { KenpinError } from "@kenpin/schema";
 import type { Frame } from "../frame.ts";
+import { childFeed, type Program } from "./child-feed.ts";
+import { rtspProgram, usbProgram } from "./ffmpeg.ts";
+import { gstreamerProgram } from "./gstreamer.ts";
 import { LiveCamera } from "./live-camera.ts";
 import type { OpeningTurn } from "./opening-turn.ts";
 import { PushedFrames } from "./pushed-frames.ts";
@@ -25,7 +28,22 @@ export function openSource(options: OpeningOptions): Source {
       return new PushedFrames(options);
     case "snapshot":
       return new LiveCamera({ ...options, feed: snapshotFeed(source), intervalMs: source.intervalMs });
+    case "rtsp":
+      return stream(options, source, () => rtspProgram(source));
+    case "usb":
+      return stream(options, source, () => usbProgram(source));
+    case "gstreamer":
+      return stream(options, source, () => gstreamerProgram(source));
   }
+}
+
+function stream(
+  options: OpeningOptions,
+  source: { silenceMs: number; framesPerSecond?: number | undefined },
+  program: () => Promise<Program>,
+): Source {
+  const intervalMs = source.framesPerSecond === undefined ? 0 : 1000 / source.framesPerSecond;
+  return new LiveCamera({ ...options, feed: childFeed({ program, silenceMs: source.silenceMs }), intervalMs });
 }
 
 /** The pushed camera of this name, or why there is none. */

@@ -32,6 +32,50 @@ export const SnapshotSource = z.strictObject({
 });
 export type SnapshotSource = z.infer<typeof SnapshotSource>;
 
+/** How a program gives pictures; one that is silent for `silenceMs` is ended and started anew. */
+const ChildSource = {
+  silenceMs: z.int().min(500).max(600_000).default(10_000),
+};
+const FfmpegSource = {
+  ...ChildSource,
+  framesPerSecond: z.number().min(0.01).max(240).optional().describe("all that the camera gives where left out"),
+  picture: z.enum(["jpeg", "png"]).default("jpeg").describe("how ffmpeg hands pictures over; png keeps every bit of what was decoded"),
+  command: z.string().min(1).max(1000).default("ffmpeg"),
+};
+
+export const RtspSource = z.strictObject({
+  kind: z.literal("rtsp"),
+  url: z.url({ protocol: /^rtsps?$/ }).max(2000),
+  login: CameraLogin.optional(),
+  transport: z.enum(["tcp", "udp"]).default("tcp"),
+  ...FfmpegSource,
+});
+export type RtspSource = z.infer<typeof RtspSource>;
+
+/** A camera that Linux shows as a video device. */
+export const UsbSource = z.strictObject({
+  kind: z.literal("usb"),
+  device: z.string().regex(/^\/dev\/[A-Za-z0-9_./:-]{1,200}$/, "a device such as /dev/video0"),
+  width: z.int().min(16).max(20_000).optional(),
+  height: z.int().min(16).max(20_000).optional(),
+  pixels: z
+    .string()
+    .regex(/^[a-z0-9_]{1,32}$/)
+    .optional()
+    .describe("what the camera is asked for, such as mjpeg or yuyv422"),
+  ...FfmpegSource,
+});
+export type UsbSource = z.infer<typeof UsbSource>;
+
+/** A pipeline as for gst-launch-1.0, up to its jpegenc or pngenc: aravissrc ! videoconvert ! jpegenc. */
+export const GstreamerSource = z.strictObject({
+  kind: z.literal("gstreamer"),
+  pipeline: z.string().min(1).max(4000),
+  ...ChildSource,
+  command: z.string().min(1).max(1000).default("gst-launch-1.0"),
+});
+export type GstreamerSource = z.infer<typeof GstreamerSource>;
+
 /** Pictures that somebody sends to the agent's own door, as POST /v1/frames/<camera>. */
 export const PushSource = z.strictObject({ kind: z.literal("push") });
 
@@ -56,7 +100,7 @@ export type QueueConfig = z.infer<typeof QueueConfig>;
 
 export const Camera = z.strictObject({
   name: Name,
-  source: z.discriminatedUnion("kind", [FolderSource, SnapshotSource, PushSource]),
+  source: z.discriminatedUnion("kind", [FolderSource, SnapshotSource, PushSource, RtspSource, UsbSource, GstreamerSource]),
   part: z.string().max(200).optional(),
   /** What may leave the device. Nothing, until somebody agreed. */
   evidence: Evidence.default("none"),
