@@ -59,11 +59,15 @@ function openLink(node: LinkNode, config: LinkConfig): void {
   const ended = new AbortController();
   const hub = config.hub === undefined ? null : { url: config.hub, token: node.credentials?.["hubToken"] ?? "" };
   const agent = config.agent === undefined ? null : { url: config.agent, token: node.credentials?.["agentToken"] ?? "" };
-  const soon = () => AbortSignal.any([ended.signal, AbortSignal.timeout(PULSE_TIMEOUT_MS)]);
   const subscriptions = new Subscriptions(brokerOptions(node, config), (error) => node.error(errorLine(error)));
+  const impatient = {
+    hub: hub && createHubClient({ ...hub, timeoutMs: PULSE_TIMEOUT_MS, signal: ended.signal }),
+    agent: agent && createAgentClient({ ...agent, timeoutMs: PULSE_TIMEOUT_MS }),
+  };
+  const stateOf = impatient.agent?.state;
   const pulses = {
-    hub: new Pulse(hub && (() => createHubClient({ ...hub, signal: soon() }).me())),
-    agent: new Pulse(agent && (() => createAgentClient(agent).state(soon()))),
+    hub: new Pulse(impatient.hub?.me ?? null),
+    agent: new Pulse(stateOf ? () => stateOf(ended.signal) : null),
   };
   const hubClient = hub && createHubClient({ ...hub, signal: ended.signal });
   const agentClient = agent && createAgentClient(agent);

@@ -3,6 +3,7 @@
  * agent takes them. What is no picture is for the agent to say.
  */
 import { open } from "node:fs/promises";
+import { within } from "@kenpin/client";
 import { KenpinError } from "@kenpin/schema";
 import { z } from "zod";
 
@@ -50,16 +51,18 @@ async function read(path: string): Promise<Uint8Array> {
 
 async function fetched(url: string, closed: AbortSignal): Promise<Uint8Array> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([closed, AbortSignal.timeout(FETCH_MS)]) });
-    if (!response.ok) throw new KenpinError("picture-not-fetched", `${url} answered ${response.status}`);
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > LIMIT_BYTES) throw tooLarge();
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+    return await within({ timeoutMs: FETCH_MS, signal: closed }, async (signal) => {
+      const response = await fetch(url, { signal });
+      if (!response.ok) throw new KenpinError("picture-not-fetched", `${url} answered ${response.status}`);
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of response.body ?? []) {
+        size += chunk.length;
+        if (size > LIMIT_BYTES) throw tooLarge();
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks);
+    });
   } catch (cause) {
     if (cause instanceof KenpinError) throw cause;
     throw new KenpinError("picture-not-fetched", `${url} gave no picture within ${FETCH_MS / 1000} s`, { cause });

@@ -36,7 +36,7 @@ describe("pictures as the line's own", () => {
   });
 
   test("a wrong token, something that is no picture and too much of it are refused, each by name", async () => {
-    const post = (body: BodyInit, headers: Record<string, string> = {}) =>
+    const post = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
       fetch(`${url}/v1/inspect`, {
         method: "POST",
         body,

@@ -28,7 +28,7 @@ export type NodeRed = {
   debug: DebugMessage[];
   statuses: Map<string, { text?: string; fill?: string }>;
   log: () => string;
-  deploy: (flow: FlowNode[], type?: "full" | "nodes" | "flows") => Promise<void>;
+  deploy: (flow: FlowNode[], type?: "full" | "nodes") => Promise<void>;
   inject: (id: string) => Promise<void>;
   /** What a debug node of this name has said, once it has said so much. */
   said: (name: string, times?: number, timeoutMs?: number) => Promise<DebugMessage[]>;
@@ -57,7 +57,7 @@ export async function startNodeRed({ version = "5" as Version, settings = "", en
   const file = join(userDir, "settings.js");
   await writeFile(file, SETTINGS(port, userDir, settings));
   const script = require.resolve(`${SCRIPT[version]}/red.js`);
-  const child = spawn(process.execPath, [script, "--userDir", userDir, "--settings", file], {
+  const child = spawn(process.execPath, ["--expose-gc", script, "--userDir", userDir, "--settings", file], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env, NODE_OPTIONS: "" },
   });
@@ -95,9 +95,13 @@ export async function startNodeRed({ version = "5" as Version, settings = "", en
     statuses,
     log: () => text,
     deploy: async (flow, type = "full") => {
+      statuses.clear(); // what a node showed before says nothing of the one that takes its place
       const before = text.length;
       await post("/flows", flow, { "node-red-deployment-type": type });
-      await until("the flows to start", () => /Started (modified )?(flows|nodes)/.test(text.slice(before)));
+      const started = () => /Started (modified )?(flows|nodes)/.test(text.slice(before));
+      await until("the flows to start", started).catch((error: Error) => {
+        throw new Error(`${error.message}, after ${text.slice(before)}`);
+      });
     },
     inject: (id) => post(`/inject/${id}`, {}),
     said,
@@ -151,7 +155,7 @@ module.exports = {
   uiPort: ${port}, uiHost: "127.0.0.1", flowFile: "flows.json", credentialSecret: "a secret of the tests",
   fileWorkingDirectory: ${JSON.stringify(userDir)}, debugMaxLength: 10000000, telemetry: { enabled: false, updateNotification: false },
   editorTheme: { tours: false }, logging: { console: { level: "info" } },
-  functionGlobalContext: { process, monitorEventLoopDelay }, ${more}
+  functionGlobalContext: { process, monitorEventLoopDelay, gc }, ${more}
 };
 `;
 

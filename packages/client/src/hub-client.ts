@@ -24,30 +24,39 @@ import {
   VerdictRow,
 } from "@kenpin/schema";
 import { z } from "zod";
+import { within } from "./request-limits.ts";
 
 export type HubClient = ReturnType<typeof createHubClient>;
+
+type HubOptions = { url: string; token: string; timeoutMs?: number; signal?: AbortSignal };
+type Asked = { body?: unknown; tries?: number };
 
 const TRIES = 5;
 const ONCE = 1;
 const TIMEOUT_MS = 120_000;
 
 /** `signal` ends whatever is under way. */
-export function createHubClient({ url, token, signal }: { url: string; token: string; signal?: AbortSignal }) {
-  const call = async (method: string, path: string, body?: unknown): Promise<Response> => {
-    const response = await fetch(new URL(path, url), {
+export function createHubClient({ url, token, timeoutMs = TIMEOUT_MS, signal }: HubOptions) {
+  const ask = <T>(method: string, path: string, read: (response: Response) => Promise<T>, { body, tries = TRIES }: Asked = {}) => {
+    const init = {
       method,
       headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-      signal: AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]),
       ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    if (!response.ok) throw await hubError(response);
-    return response;
+    };
+    const once = () =>
+      within({ timeoutMs, signal }, async (ending) => {
+        const response = await fetch(new URL(path, url), { ...init, signal: ending });
+        if (!response.ok) throw await hubError(response);
+        return read(response);
+      });
+    return whileAway(once, { url, tries, signal });
   };
-  const get = async <S extends z.ZodType>(schema: S, path: string): Promise<z.infer<S>> =>
-    schema.parse(await (await whileAway(() => call("GET", path), url, signal)).json());
+  const json = (response: Response): Promise<unknown> => response.json();
+  const get = async <S extends z.ZodType>(schema: S, path: string, asked?: Asked): Promise<z.infer<S>> =>
+    schema.parse(await ask("GET", path, json, asked));
   const post = async <S extends z.ZodType>(schema: S, path: string, body: unknown): Promise<z.infer<S>> =>
-    schema.parse(await (await whileAway(() => call("POST", path, body), url, signal, ONCE)).json());
-  const bytes = async (path: string) => new Uint8Array(await (await whileAway(() => call("GET", path), url, signal)).arrayBuffer());
+    schema.parse(await ask("POST", path, json, { body, tries: ONCE }));
+  const bytes = async (path: string) => new Uint8Array(await ask("GET", path, (response) => response.arrayBuffer()));
 
   return {
     agents: () => get(z.array(AgentRow), "/v1/agents"),
@@ -58,7 +67,7 @@ export function createHubClient({ url, token, signal }: { url: string; token: st
     /** A sample's frame or heat map; fails with `blob-unknown` until its agent has brought it. */
     picture: (sha256: string) => bytes(`/v1/blobs/${sha256}`),
     /** Who this token is, asked once. */
-    me: async () => Me.parse(await (await whileAway(() => call("GET", "/v1/me"), url, signal, ONCE)).json()),
+    me: () => get(Me, "/v1/me", { tries: ONCE }),
     bundles: () => get(z.array(BundleRow), "/v1/bundles"),
     run: (id: string) => get(RunRow, `/v1/runs/${encodeURIComponent(id)}`),
     enrol: (request: EnrolRequest) => post(Enrolment, "/v1/agents", request),
@@ -78,7 +87,9 @@ async function hubError(response: Response): Promise<KenpinError> {
   return new KenpinError("hub-error", `the hub answered ${response.status}; its log says more`);
 }
 
-async function whileAway(ask: () => Promise<Response>, url: string, signal?: AbortSignal, most = TRIES): Promise<Response> {
+type Patience = { url: string; tries: number; signal?: AbortSignal | undefined };
+
+async function whileAway<T>(ask: () => Promise<T>, { url, tries: most, signal }: Patience): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await ask();
