@@ -86,6 +86,9 @@ function openLink(node: LinkNode, config: LinkConfig): void {
 
 function brokerOptions({ id, credentials = {} }: LinkNode, { broker, site, agentName }: LinkConfig): BrokerOptions | null {
   if (broker === undefined) return null;
+  if (credentials["brokerPassword"] && !credentials["brokerUser"]) {
+    throw new KenpinError("link-incomplete", "the link has a broker's password and no user; brokers refuse one without the other");
+  }
   return {
     url: broker,
     // Two that share a name end each other's connection, and a flow that was copied to another machine has the same id.
