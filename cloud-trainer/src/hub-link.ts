@@ -57,6 +57,10 @@ async function hear(message: Message, { agents, commands, ingest, onAgent }: Lis
     if (!commands.heard(site, agent, rest, message)) ingest.count("malformed", { site, agent, why: kind });
     return;
   }
+  if (kind === "drift") {
+    if (!agents.heardDrift(site, agent, rest, message)) return ingest.count("malformed", { site, agent, why: kind });
+    return onAgent(site, agent);
+  }
   const said = await agents.heard(site, agent, kind === "status" ? "status" : "bundle", message);
   if (said === null) return ingest.count("malformed", { site, agent, why: kind });
   if (said !== true && said.outbox) ingest.raise(site, agent, said.outbox);

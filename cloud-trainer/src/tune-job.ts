@@ -6,7 +6,7 @@
  *   model/       out: model.safetensors, config.json and card.json, to train on from
  *   result.json  out: TuneResult, written last
  */
-import { Name, PartWords, Probability, RunRow, Sha256, TrainingFigures } from "@kenpin/schema";
+import { Name, PartWords, Probability, RunRow, SampleReason, Sha256, TrainingFigures } from "@kenpin/schema";
 import { z } from "zod";
 import { StagedManifest } from "./bundle/staged.ts";
 
@@ -15,7 +15,7 @@ export const TrainingSample = z.strictObject({
   file: z.string(),
   sha256: Sha256,
   label: z.enum(["good", "bad"]),
-  reason: z.enum(["undecided", "surprising", "random"]),
+  reason: SampleReason,
   drawProbability: Probability,
 });
 export type TrainingSample = z.infer<typeof TrainingSample>;

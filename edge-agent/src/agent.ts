@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectLink, type Link } from "@kenpin/messaging";
-import { type AgentConfig, agentTopics, type Building, type BundleReported, errorLine } from "@kenpin/schema";
+import { type AgentConfig, type AgentHealth, agentTopics, type Building, type BundleReported, errorLine } from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import { serveAgentPage } from "./agent-page.ts";
@@ -37,6 +37,7 @@ import { type FirstSetup, firstSetup } from "./update/first-setup.ts";
 import { ReferenceStore } from "./update/reference-store.ts";
 import { Updater } from "./update/updater.ts";
 import { CameraWatch } from "./watch/camera-watch.ts";
+import { DriftMonitor } from "./watch/drift-monitor.ts";
 import { sweepWords } from "./words-folder.ts";
 
 /** `started` settles with the first inspector: an engine for it may take minutes; it fails where there is nothing to decide by. */
@@ -100,8 +101,19 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
   const { sampler, uploader } = await startSamples(base, journal.bootId);
+  const drift = new DriftMonitor({
+    config,
+    db,
+    bootId: journal.bootId,
+    onReading: (reading) => {
+      void reporter.retain(topics.drift(reading.camera), reading);
+      status?.consider();
+    },
+    log: log.child({ stage: "watch" }),
+  });
+  const health = () => ({ drifting: drift.drifting });
   const cameras = new Cameras();
-  const reporting = startReporting(base, { journal, outbox, supervisor, cameras, onFreed: () => uploader.wake() });
+  const reporting = startReporting(base, { journal, outbox, supervisor, health, cameras, onFreed: () => uploader.wake() });
   const { link, reporter, topics } = reporting;
   status = reporting.status;
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
@@ -110,7 +122,7 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const onReference = () => updater?.teach();
   settings.connect((change) => (updater as Updater<Candidate>).apply(change));
   const recent = new Recent();
-  const stages: Stages = { config, supervisor, watches, journal, reporter, references, onReference, sampler, uploader, recent };
+  const stages: Stages = { config, supervisor, watches, drift, journal, reporter, references, onReference, sampler, uploader, recent };
   const orders = startCameras(base, stages, { store, link, topics, cameras, onChange: () => status?.consider() });
   const shown = { config, db, store, references, supervisor, launcher, settings, deviceKey: key, recent, orders, link };
   const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
@@ -175,9 +187,16 @@ async function startSamples({ config, db, log, closers }: Base, bootId: string):
 }
 
 /** `onFreed`: acknowledged samples' pictures may go. */
-type ReportingParts = { journal: Journal; outbox: Outbox; supervisor: Supervisor; cameras: Cameras; onFreed: () => void };
+type ReportingParts = {
+  journal: Journal;
+  outbox: Outbox;
+  supervisor: Supervisor;
+  health: () => AgentHealth;
+  cameras: Cameras;
+  onFreed: () => void;
+};
 
-function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, cameras, onFreed }: ReportingParts) {
+function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, health, cameras, onFreed }: ReportingParts) {
   const topics = agentTopics(config.site, config.agent);
   const stage = log.child({ stage: "report" });
   const link = connectLink({
@@ -191,6 +210,7 @@ function startReporting({ config, log, closers }: Base, { journal, outbox, super
     backlog: () => outbox.count,
     starts: () => outbox.starts(journal.nextSeq),
     inspector: () => supervisor.status,
+    health,
     cameras: () => cameras.status(),
     publish: (message) => void reporter.retain(topics.status, message),
   });
@@ -264,6 +284,7 @@ function startCameras({ config, db, log, closers }: Base, stages: Stages, operat
     beginTeaching: (camera, count) => stages.references.begin(camera, count),
     onResume: (camera) => {
       stages.watches.get(camera)?.forget();
+      stages.drift.forget(camera);
       cameras.sources.get(camera)?.wake();
     },
   });

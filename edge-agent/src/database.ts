@@ -96,6 +96,9 @@ const MIGRATIONS = [
   ) STRICT;
   CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
   `,
+  `
+  CREATE TABLE drift_references (camera TEXT PRIMARY KEY, decided_by TEXT NOT NULL, at TEXT NOT NULL, rows TEXT NOT NULL) STRICT;
+  `,
 ];
 
 export function databaseFile(dataDir: string): string {

@@ -15,11 +15,13 @@ import type { Sampler } from "./samples/sampler.ts";
 import type { Uploader } from "./samples/uploader.ts";
 import type { ReferenceStore } from "./update/reference-store.ts";
 import type { CameraWatch } from "./watch/camera-watch.ts";
+import type { DriftMonitor } from "./watch/drift-monitor.ts";
 
 export type Stages = {
   config: AgentConfig;
   supervisor: Supervisor;
   watches: ReadonlyMap<string, CameraWatch>;
+  drift: DriftMonitor;
   journal: Journal;
   reporter: Reporter;
   references: ReferenceStore;
@@ -46,7 +48,7 @@ export async function answerAsked(stages: Stages, frame: Frame, map: boolean): P
 }
 
 async function decideFrame(stages: Stages, frame: Frame, seen: Seen): Promise<Verdict> {
-  const { config, watches, journal, reporter, references, onReference, recent } = stages;
+  const { config, watches, drift, journal, reporter, references, onReference, recent } = stages;
   const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection) ?? null;
   const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const { setup, provider, inspection, failure } = seen;
@@ -58,7 +60,10 @@ async function decideFrame(stages: Stages, frame: Frame, seen: Seen): Promise<Ve
   recent.take(verdict, frame.bytes);
   if (reference && doubt) watches.get(frame.camera.name)?.forget(); // what is taught is what should be shown from now on
   if (reference) onReference();
-  else if (inspection) await learn(stages, frame, verdict, { ...seen, inspection });
+  else if (inspection) {
+    if (!doubt) drift.see({ camera: frame.camera.name, takenAt: frame.takenAt, inspection, setup });
+    await learn(stages, frame, verdict, { ...seen, inspection });
+  }
   return verdict;
 }
 
@@ -84,12 +89,13 @@ async function keepReference(
 }
 
 async function learn(stages: Stages, frame: Frame, verdict: Verdict, seen: Seen & { inspection: Inspection }): Promise<void> {
-  const { sampler, supervisor, journal, reporter, uploader } = stages;
+  const { sampler, supervisor, drift, journal, reporter, uploader } = stages;
+  const takeOffer = () => drift.takeOffer(frame.camera.name);
   const map = async () => {
     const again = { takenAt: performance.now(), deadlineMs: frame.camera.deadlineMs, map: true };
     return frame.bytes ? (await supervisor.inspect({ bytes: frame.bytes, ...again })).map : null;
   };
-  const sample = await sampler.consider({ frame, verdict, inspection: seen.inspection, setup: seen.setup, map });
+  const sample = await sampler.consider({ frame, verdict, inspection: seen.inspection, setup: seen.setup, takeOffer, map });
   if (!sample) return;
   journal.commitSample(sample.draft, sample.within);
   reporter.wake();

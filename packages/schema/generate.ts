@@ -16,6 +16,7 @@ const CONTRACTS = {
   "bundle-manifest": contracts.BundleManifest,
   "bundle-reported": contracts.BundleReported,
   command: contracts.Command,
+  drift: contracts.Drift,
   evaluation: contracts.Evaluation,
   label: contracts.Label,
   "part-sheet": contracts.PartSheet,

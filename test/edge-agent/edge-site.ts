@@ -62,7 +62,7 @@ export async function openSite({
       ...camera,
       source: { kind: "folder", path: join(folder, `camera-${camera.name}`) },
     })),
-    sampling: { randomRatio: 0, undecided: false, surprising: false, ...sampling },
+    sampling: { randomRatio: 0, undecided: false, surprising: false, drifting: false, ...sampling },
     threads: 1,
     page,
     localSettings,

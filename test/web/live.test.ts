@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { after, before, test } from "node:test";
-import { agentTopics, type Sample, type Verdict } from "@kenpin/schema";
+import { agentTopics, type Drift, type Sample, type Verdict } from "@kenpin/schema";
 import { type Browser, chromium, type Page } from "playwright-core";
 import {
   type HubProcess,
@@ -86,6 +86,21 @@ test("an agent shows up with its state, bundle, references and backlog", { skip 
   for (const text of ["demo/edge-1", "online", "ab12cd34", "release 4", "waiting to send 7"]) {
     assert.ok((await row.textContent())?.includes(text), text);
   }
+});
+
+test("a camera that drifts is said beside its agent, with the figure that moved most, until it is steady again", { skip }, async () => {
+  await agent.link.publish(TOPICS.drift("line"), drift("drifting"), { retain: true });
+  const tag = page.locator(".agent .tag", { hasText: "drifts: line" });
+  await tag.waitFor();
+  assert.equal(await tag.textContent(), "drifts: line: brightness 120.00 → 108.00");
+  await agent.link.publish(TOPICS.drift("another"), drift("drifting"), { retain: true }); // speaks of a camera that is not its topic's
+  await agent.link.publish(TOPICS.drift("line"), drift("steady"), { retain: true });
+  await tag.waitFor({ state: "detached" });
+  const row = (await site.hub.client.agents()).find((one) => one.agent === "edge-1");
+  assert.deepEqual(
+    row?.drift.map(({ camera, state }) => [camera, state]),
+    [["line", "steady"]],
+  );
 });
 
 test("a verdict without a picture appears by itself and says that the picture stayed on the device", { skip }, async () => {
@@ -200,6 +215,28 @@ async function figure(name: string): Promise<string> {
   return (
     (await cell.locator("dd").evaluate((node) => (node as unknown as { firstChild: { textContent: string } }).firstChild.textContent)) ?? ""
   );
+}
+
+function drift(state: Drift["state"]): Drift {
+  const at = new Date().toISOString();
+  const quantiles = (p50: number) => ({ p05: p50 - 3, p50, p95: p50 + 3 });
+  return {
+    schemaVersion: 1,
+    site: "demo",
+    line: "line-1",
+    agent: "edge-1",
+    camera: "line",
+    bootId: agent.bootId,
+    at,
+    state,
+    since: at,
+    referenceAt: at,
+    frames: { reference: 200, window: 50 },
+    test: { mmd2: 0.4, p: 0.00001, alpha: 0.00008, shiftAlarmRate: 0.05 },
+    figures: [{ name: "brightness", stability: 6, reference: quantiles(120), window: quantiles(108) }],
+    bundle: "a".repeat(64),
+    settings: "b".repeat(64),
+  };
 }
 
 async function say(part: Partial<Verdict>): Promise<Verdict> {

@@ -3,8 +3,11 @@
  * last said of itself. What an agent should run is remembered here too, and is published again whenever the broker comes back.
  */
 import { digestOf, freshSecret } from "@kenpin/page";
-import { type AgentRow, AgentStatus, agentTopics, BundleDesired, BundleReported } from "@kenpin/schema";
+import { type AgentRow, AgentStatus, agentTopics, BundleDesired, BundleReported, Drift } from "@kenpin/schema";
 import type { Database, Message, Publish } from "../ports.ts";
+
+/** An agent that makes up cameras must not fill the hub's memory. */
+const DRIFTS_OF_AN_AGENT = 64;
 
 const TABLES = [
   `CREATE TABLE agents (
@@ -20,12 +23,16 @@ export async function openAgents(database: Database) {
   const all = await database.all<{ site: string; agent: string }>("SELECT site, agent FROM agents");
   // Every message asks this, so it is kept in memory; only this process enrols.
   const enrolled = new Set(all.map(({ site, agent }) => `${site}/${agent}`));
+  /** By agent and camera, in memory: the messages are retained, and an agent sends them again on every connection. */
+  const drifts = new Map<string, Map<string, Drift>>();
 
   const rows = async (where = "", ...values: string[]): Promise<AgentRow[]> => {
     const sql = `SELECT site, agent, status, reported, desired,
       (SELECT coalesce(sum(n), 0) FROM verdict_counts AS c WHERE c.site = agents.site AND c.agent = agents.agent) AS verdicts
       FROM agents ${where} ORDER BY site, agent`;
-    return (await database.all<Stored>(sql, ...values)).map(toRow);
+    return (await database.all<Stored>(sql, ...values)).map((stored) =>
+      toRow(stored, [...(drifts.get(`${stored.site}/${stored.agent}`)?.values() ?? [])]),
+    );
   };
   const row = async (site: string, agent: string): Promise<AgentRow | null> =>
     (await rows("WHERE site = ? AND agent = ?", site, agent))[0] ?? null;
@@ -69,6 +76,16 @@ export async function openAgents(database: Database) {
       return status.data;
     },
 
+    /** How a camera of an enrolled agent drifts; false where the contract refuses it or it speaks for another. */
+    heardDrift: (site: string, agent: string, camera: string, { payload }: Message): boolean => {
+      const drift = Drift.safeParse(payload);
+      if (!drift.success || drift.data.site !== site || drift.data.agent !== agent || drift.data.camera !== camera) return false;
+      const own = drifts.get(`${site}/${agent}`) ?? new Map<string, Drift>();
+      drifts.set(`${site}/${agent}`, own.set(camera, drift.data));
+      for (const old of [...own.keys()].slice(0, Math.max(0, own.size - DRIFTS_OF_AN_AGENT))) own.delete(old);
+      return true;
+    },
+
     desire: (site: string, agent: string, desired: BundleDesired) => set("desired", site, agent, desired),
 
     publishDesired: async (publish: Publish): Promise<void> => {
@@ -79,13 +96,14 @@ export async function openAgents(database: Database) {
   };
 }
 
-function toRow({ site, agent, status, reported, desired, verdicts }: Stored): AgentRow {
+function toRow({ site, agent, status, reported, desired, verdicts }: Stored, drift: Drift[]): AgentRow {
   return {
     site,
     agent,
     status: status === null ? null : AgentStatus.parse(JSON.parse(status)),
     reported: reported === null ? null : BundleReported.parse(JSON.parse(reported)),
     desired: desired === null ? null : BundleDesired.parse(JSON.parse(desired)),
+    drift,
     verdicts,
   };
 }

@@ -13,7 +13,7 @@ export function AgentsBar({ agents, t }: { agents: AgentRow[]; t: Texts }) {
   );
 }
 
-function Agent({ row: { site, agent, status, reported, desired }, t }: { row: AgentRow; t: Texts }) {
+function Agent({ row: { site, agent, status, reported, desired, drift }, t }: { row: AgentRow; t: Texts }) {
   const state = status?.state ?? "never";
   const words = { online: t.online, offline: t.offline, never: t.neverHeard }[state];
   const pending = desired !== null && reported?.digest !== desired.digest;
@@ -34,6 +34,14 @@ function Agent({ row: { site, agent, status, reported, desired }, t }: { row: Ag
       <span>
         {t.backlog} {status?.backlog ?? 0}
       </span>
+      {drift
+        .filter(({ state }) => state === "drifting")
+        .map(({ camera, since, figures: [most] }) => (
+          <span key={camera} class="tag warning" title={`${t.since} ${new Date(since).toLocaleString()}`}>
+            {t.drifting} {camera}
+            {most && `: ${t.driftFigures[most.name]} ${most.reference.p50.toFixed(2)} → ${most.window.p50.toFixed(2)}`}
+          </span>
+        ))}
       {pending && reported?.state !== "refused" && <span class="tag">{t.rolloutPending}</span>}
       {reported?.state === "refused" && (
         <span class="tag warning" title={reported.reason}>

@@ -1,5 +1,6 @@
 /** Every text of the page, in English and Japanese, in one catalogue. A text that only one of them has does not compile. */
 import { type Language, WORDS } from "@kenpin/page/web";
+import type { DriftFigureName } from "@kenpin/schema";
 
 const en = {
   ...WORDS.en,
@@ -15,6 +16,19 @@ const en = {
   noBundle: "no bundle reported",
   rolloutPending: "new bundle on its way",
   refusedBundle: "refused a bundle",
+  drifting: "drifts:",
+  since: "since",
+  driftFigures: {
+    score: "score",
+    words: "words",
+    references: "distance to references",
+    strangeness: "strangeness",
+    brightness: "brightness",
+    contrast: "contrast",
+    sharpness: "sharpness",
+    red: "red",
+    blue: "blue",
+  } as Record<DriftFigureName, string>,
   verdicts: "Verdicts",
   toLabel: "Waiting for a label",
   groundTruth: (count: string) =>
@@ -88,6 +102,19 @@ const ja: typeof en = {
   noBundle: "バンドル未報告",
   rolloutPending: "新しいバンドルを配信中",
   refusedBundle: "バンドルを拒否",
+  drifting: "ドリフト:",
+  since: "開始",
+  driftFigures: {
+    score: "スコア",
+    words: "言葉",
+    references: "参照画像との距離",
+    strangeness: "異質さ",
+    brightness: "明るさ",
+    contrast: "コントラスト",
+    sharpness: "鮮鋭度",
+    red: "赤",
+    blue: "青",
+  } as Record<DriftFigureName, string>,
   verdicts: "判定数",
   toLabel: "ラベル待ち",
   groundTruth: (count: string) =>

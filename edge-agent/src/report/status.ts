@@ -1,6 +1,6 @@
 /**
  * The agent's status (retained, and the will): on connect, when the backlog passes to or from nothing, when the
- * inspector starts, ends or is being built, when a camera goes stale or comes back, when the hub waits at a gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
+ * inspector starts, ends or is being built, when a camera begins or ends to drift, when the hub waits at a gap, and every 30 seconds. Changes are gathered for a second, since a lone frame passes through both within milliseconds.
  */
 import type { Ack, AgentStatus } from "@kenpin/schema";
 import { AGENT_VERSION } from "../version.ts";
@@ -10,6 +10,7 @@ export type StatusOptions = {
   backlog: () => number;
   starts: () => NonNullable<AgentStatus["outbox"]>;
   inspector: () => AgentStatus["inspector"];
+  health: () => NonNullable<AgentStatus["health"]>;
   cameras: () => NonNullable<AgentStatus["cameras"]>;
   publish: (status: AgentStatus) => void;
 };
@@ -46,7 +47,7 @@ export class StatusBeat {
   }
 
   publish(): void {
-    const { bootId, backlog, starts, inspector, cameras, publish } = this.#options;
+    const { bootId, backlog, starts, inspector, health, cameras, publish } = this.#options;
     this.#said = this.#worth();
     publish({
       schemaVersion: 1,
@@ -57,6 +58,7 @@ export class StatusBeat {
       backlog: backlog(),
       outbox: starts(),
       inspector: inspector(),
+      health: health(),
       cameras: cameras(),
     });
   }
@@ -68,8 +70,8 @@ export class StatusBeat {
 
   /** What is told at once when it changes. */
   #worth(): string {
-    const { backlog, inspector, cameras } = this.#options;
-    return JSON.stringify([backlog() > 0, inspector(), cameras().map(({ state }) => state)]);
+    const { backlog, inspector, health, cameras } = this.#options;
+    return JSON.stringify([backlog() > 0, inspector(), health(), cameras().map(({ state }) => state)]);
   }
 
   #gather(): void {

@@ -4,6 +4,7 @@
  *             that was drawn stays `random` even when it is odd as well
  * undecided   in the band between the thresholds, or close to the cut
  * surprising  words and memory bank contradict each other, or the score lies far from the camera's recent ones
+ * drifting    one of the few that a camera's drift offers, to learn from what it shows now
  */
 import type { Inspection } from "@kenpin/inspector";
 import type { SampleReason, Sampling, Scoring, Thresholds } from "@kenpin/schema";
@@ -21,6 +22,13 @@ const HISTORY_WINDOW = 200;
 /** Median absolute deviation → standard deviation, for a normal distribution. */
 const MAD_SCALE = 1.4826;
 
+type PickParts = {
+  thresholds: Thresholds;
+  scoring: Scoring;
+  /** Whether drift offers this frame; asking takes the offer. */
+  takeOffer: () => boolean;
+};
+
 export class SamplePicker {
   #sampling: Sampling;
   #random: Random;
@@ -32,12 +40,13 @@ export class SamplePicker {
   }
 
   /** Draws for every frame first, so that the draw cannot depend on the picture. */
-  pick(camera: string, inspection: Inspection, thresholds: Thresholds, scoring: Scoring): SampleReason | null {
+  pick(camera: string, inspection: Inspection, { thresholds, scoring, takeOffer }: PickParts): SampleReason | null {
     const drawn = this.#random.next() < this.#sampling.randomRatio;
     const far = this.#isFar(camera, logit(inspection.score));
     if (drawn) return "random";
     if (this.#sampling.undecided && isUndecided(inspection.score, thresholds)) return "undecided";
     if (this.#sampling.surprising && (far || contradicts(inspection, scoring))) return "surprising";
+    if (this.#sampling.drifting && takeOffer()) return "drifting";
     return null;
   }
 

@@ -18,6 +18,8 @@ export type Answered = {
   verdict: Verdict;
   inspection: Inspection;
   setup: Setup;
+  /** Whether its camera's drift offers it; asking takes the offer. */
+  takeOffer: () => boolean;
   /** Draws the heat map, by a second look at the frame. */
   map: () => Promise<Uint8Array | null>;
 };
@@ -47,7 +49,8 @@ export class Sampler {
     const { frame, inspection, setup } = answered;
     const { name, evidence } = frame.camera;
     if (evidence === "none" || !frame.bytes) return null;
-    const reason = this.#picker.pick(name, inspection, setup.thresholds, setup.manifest.scoring);
+    const { thresholds, manifest } = setup;
+    const reason = this.#picker.pick(name, inspection, { thresholds, scoring: manifest.scoring, takeOffer: answered.takeOffer });
     if (!reason || !this.#hasRoom(reason)) return null;
     try {
       const parts = await evidenceOf(evidence, { bytes: frame.bytes, inspection, map: answered.map });

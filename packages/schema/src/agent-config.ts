@@ -121,6 +121,8 @@ export const Sampling = z.strictObject({
   randomRatio: Probability.default(0.1),
   undecided: z.boolean().default(true),
   surprising: z.boolean().default(true),
+  /** A few frames of a camera that drifts. */
+  drifting: z.boolean().default(true),
   /** Most samples kept for upload in one day. */
   perDay: z.int().min(0).default(200),
 });

@@ -25,6 +25,7 @@
  * POST /v1/login-links           admin     LoginLinkRequest → LoginLink
  */
 import { z } from "zod";
+import { Drift } from "./drift.ts";
 import { PartSheet, PartWords } from "./part-sheet.ts";
 import { Name, Sha256, Timestamp } from "./primitives.ts";
 import { Label, Sample } from "./sample.ts";
@@ -47,6 +48,8 @@ export const AgentRow = z.strictObject({
   status: AgentStatus.nullable(),
   reported: BundleReported.nullable(),
   desired: BundleDesired.nullable(),
+  /** What each of its cameras said last, as far as this hub has heard since it started. */
+  drift: z.array(Drift),
   verdicts: z.int(),
 });
 export type AgentRow = z.infer<typeof AgentRow>;

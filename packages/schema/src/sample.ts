@@ -8,7 +8,7 @@ import { Name, Probability, Sha256, Timestamp } from "./primitives.ts";
 
 export const SAMPLE_VERSION = 1;
 
-export const SampleReason = z.enum(["undecided", "surprising", "random"]);
+export const SampleReason = z.enum(["undecided", "surprising", "drifting", "random"]);
 export type SampleReason = z.infer<typeof SampleReason>;
 
 export const Sample = z.strictObject({

@@ -3,6 +3,7 @@
  * second, which is the broker's access list as it stands. Images never travel here.
  */
 import { z } from "zod";
+import { AgentHealth } from "./agent-health.ts";
 import { Milliseconds, Name, Sha256, Timestamp } from "./primitives.ts";
 
 export const TOPIC_ROOT = "kenpin/v1";
@@ -14,6 +15,7 @@ export function agentTopics(site: string, agent: string) {
     status: `${base}/status`, // retained, and the will message
     verdict: (camera: string) => `${base}/verdict/${camera}`,
     sample: (camera: string) => `${base}/sample/${camera}`,
+    drift: (camera: string) => `${base}/drift/${camera}`, // retained
     bundleReported: `${base}/bundle/reported`, // retained
     reply: (id: string) => `${base}/reply/${id}`,
     // written by the hub
@@ -26,7 +28,7 @@ export function agentTopics(site: string, agent: string) {
 
 /** What the hub subscribes to, for one site or for all ("+"). */
 export function hubFilters(site = "+"): string[] {
-  return ["status", "verdict/+", "sample/+", "bundle/reported", "reply/+"].map((end) => `${TOPIC_ROOT}/${site}/+/${end}`);
+  return ["status", "verdict/+", "sample/+", "drift/+", "bundle/reported", "reply/+"].map((end) => `${TOPIC_ROOT}/${site}/+/${end}`);
 }
 
 /** Splits a topic an agent wrote; null for anything that is not ours. */
@@ -81,6 +83,7 @@ export const AgentStatus = z.strictObject({
   bootId: z.uuid(),
   version: z.string().max(32),
   at: Timestamp,
+  health: AgentHealth.optional(),
   /** Rows the hub has not acknowledged yet. */
   backlog: z.int().min(0).optional(),
   /**

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AgentStatus, type InspectorStatus } from "@kenpin/schema";
+import { type AgentHealth, AgentStatus, type InspectorStatus } from "@kenpin/schema";
 import { offlineStatus, StatusBeat } from "../../../edge-agent/src/report/status.ts";
 import { until } from "../edge-site.ts";
 
@@ -56,7 +56,21 @@ test("an inspector that is being built is said, and how far it is, until it runs
   });
 });
 
-type State = { backlog: number; from: number; inspector?: InspectorStatus };
+test("a camera that begins to drift is said, and when it ends", async () => {
+  const state: State = { backlog: 0, from: 1 };
+  await withBeat(state, async (beat, said) => {
+    beat.publish();
+    state.health = { drifting: ["line"] };
+    beat.consider();
+    await until("the drift", () => said.length === 2);
+    assert.deepEqual(said[1]?.health?.drifting, ["line"]);
+    state.health = { drifting: [] };
+    beat.consider();
+    await until("its end", () => said.length === 3);
+  });
+});
+
+type State = { backlog: number; from: number; inspector?: InspectorStatus; health?: AgentHealth };
 const RUNNING: InspectorStatus = { state: "running", runtime: "node", provider: "cpu" };
 
 async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus[]) => Promise<void>): Promise<void> {
@@ -66,6 +80,7 @@ async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus
     backlog: () => state.backlog,
     starts: () => [{ bootId: BOOT, from: state.from }],
     inspector: () => state.inspector ?? RUNNING,
+    health: () => state.health ?? { drifting: [] },
     cameras: () => [],
     publish: (status) => said.push(AgentStatus.parse(status)),
   });

@@ -20,6 +20,8 @@ const SCORING: Scoring = {
   patches: { textScale: 1, textBias: 0, referenceScale: 1, referenceCut: 2 },
 };
 
+const PARTS = { thresholds: THRESHOLDS, scoring: SCORING, takeOffer: () => false };
+
 test("frames are drawn with the announced probability, whether they are odd or not", () => {
   const frames = 20_000;
   const randomRatio = 0.2;
@@ -49,8 +51,8 @@ test("undecided are scores in the band or near the cut, and none where it is swi
   const on = make({});
   assert.equal(pick(on, { score: 0.41 }), "undecided");
   assert.equal(pick(on, { score: 0.6 }), null);
-  assert.equal(on.pick("line", inspection({ score: 0.53 }), narrow, SCORING), "undecided");
-  assert.equal(on.pick("line", inspection({ score: 0.56 }), narrow, SCORING), null);
+  assert.equal(on.pick("line", inspection({ score: 0.53 }), { ...PARTS, thresholds: narrow }), "undecided");
+  assert.equal(on.pick("line", inspection({ score: 0.56 }), { ...PARTS, thresholds: narrow }), null);
   assert.equal(pick(make({ undecided: false }), { score: 0.5 }), null);
 });
 
@@ -69,15 +71,24 @@ test("a score far from the camera's recent ones surprises, once there are recent
   assert.equal(pick(picker, { score: 0.999 }), null);
   for (let i = 0; i < 40; i++) assert.equal(pick(picker, { score: random.between(0.04, 0.06) }), null);
   assert.equal(pick(picker, { score: 0.9 }), "surprising");
-  assert.equal(picker.pick("audit", inspection({ score: 0.9 }), THRESHOLDS, SCORING), null, "each camera has its own past");
+  assert.equal(picker.pick("audit", inspection({ score: 0.9 }), PARTS), null, "each camera has its own past");
+});
+
+test("a frame that drift offers is taken where that is allowed, unless there is another reason for it", () => {
+  const offering = (picker: SamplePicker, seen: Partial<Inspection>) =>
+    picker.pick("line", inspection(seen), { ...PARTS, takeOffer: () => true });
+  assert.equal(offering(make({}), { score: 0.1 }), "drifting");
+  assert.equal(offering(make({}), { score: 0.5 }), "undecided");
+  assert.equal(offering(make({ randomRatio: 1 }), { score: 0.1 }), "random");
+  assert.equal(offering(make({ drifting: false }), { score: 0.1 }), null);
 });
 
 function make(sampling: Partial<Sampling>): SamplePicker {
-  return new SamplePicker({ randomRatio: 0, undecided: true, surprising: true, perDay: 100, ...sampling }, createRandom(1));
+  return new SamplePicker({ randomRatio: 0, undecided: true, surprising: true, drifting: true, perDay: 100, ...sampling }, createRandom(1));
 }
 
 function pick(picker: SamplePicker, seen: Partial<Inspection>) {
-  return picker.pick("line", inspection(seen), THRESHOLDS, SCORING);
+  return picker.pick("line", inspection(seen), PARTS);
 }
 
 function inspection(seen: Partial<Inspection>): Inspection {

@@ -1,0 +1,175 @@
+/** When a camera is said to drift, and how seldom where nothing changed. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { createRandom, type Random } from "@kenpin/stats";
+import { openDatabase } from "../../../edge-agent/src/database.ts";
+import { driftRow, type Row, TRAITS } from "../../../edge-agent/src/watch/drift-figures.ts";
+import { keptReference } from "../../../edge-agent/src/watch/drift-reference-store.ts";
+import {
+  DriftWatch,
+  type DriftReading,
+  type DriftReference,
+  EVERY_MS,
+  REFERENCE_FRAMES,
+  WINDOW_FRAMES,
+} from "../../../edge-agent/src/watch/drift-watch.ts";
+
+const SETTINGS = "one set of settings";
+
+test("a lamp that dims by a tenth, sharper words or another score are found within two windows: 100 frames a second apart", () => {
+  const changes: Record<string, Partial<Record<string, number>>> = {
+    "a lamp that dims by a tenth": { brightness: -12, contrast: -0.1 },
+    "parts that the words like less": { words: 1.2, score: 1.2 },
+    "parts further from what was taught": { references: 1.5, strangeness: 0.3 },
+    "a lens that lost focus": { sharpness: -0.35 },
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const line = new Line(11);
+    line.run(REFERENCE_FRAMES + 4 * WINDOW_FRAMES);
+    assert.equal(line.watch.state, "steady", what);
+    const readings = line.run(2 * WINDOW_FRAMES, change);
+    assert.equal(line.watch.state, "drifting", `${what}: ${readings.map(({ test }) => test?.p).join(", ")}`);
+    assert.ok(Object.keys(change).includes(readings.at(-1)?.figures[0]?.name ?? ""), `${what}: ${readings.at(-1)?.figures[0]?.name}`);
+  }
+});
+
+test("of 12 runs of 50 windows without a change none alarms: a window's level is 1 in 11,520, so that a shift's is 1 in 20", () => {
+  // One in 230 runs may; test/bench/drift.ts counts whole shifts.
+  let alarms = 0;
+  for (let seed = 0; seed < 12; seed++) {
+    const line = new Line(100 + seed);
+    line.run(REFERENCE_FRAMES);
+    if (line.run(50 * WINDOW_FRAMES).some(({ state }) => state === "drifting")) alarms++;
+  }
+  assert.equal(alarms, 0);
+});
+
+test("an alarm ends once two windows in a row are as the reference again", () => {
+  const line = new Line(12);
+  line.run(REFERENCE_FRAMES + WINDOW_FRAMES);
+  line.run(2 * WINDOW_FRAMES, { brightness: -20 });
+  assert.equal(line.watch.state, "drifting");
+  line.run(WINDOW_FRAMES);
+  assert.equal(line.watch.state, "drifting");
+  line.run(5 * WINDOW_FRAMES);
+  assert.equal(line.watch.state, "steady");
+});
+
+test("another set of settings, or a person who says that it is as it should be, begins a new reference", () => {
+  const line = new Line(13);
+  line.run(REFERENCE_FRAMES);
+  line.settings = "other settings";
+  assert.equal(line.run(REFERENCE_FRAMES - 1, { brightness: 40 }).length, 0);
+  assert.equal(line.watch.state, "gathering");
+  line.run(1 + 3 * WINDOW_FRAMES, { brightness: 40 });
+  assert.equal(line.watch.state, "steady");
+  line.watch.forget();
+  assert.equal(line.watch.state, "gathering");
+  assert.equal(line.kept, null);
+});
+
+test("frames closer together than a second count once, so that a fast line's likeness is no drift", () => {
+  const line = new Line(14);
+  for (let i = 0; i < 10 * REFERENCE_FRAMES - 10; i++) line.frame({}, EVERY_MS / 10);
+  assert.equal(line.watch.state, "gathering");
+  for (let i = 0; i < 10; i++) line.frame({}, EVERY_MS / 10);
+  assert.equal(line.watch.state, "steady");
+});
+
+test("in an alarm twenty frames are offered to learn from, spread over it, and none without one", () => {
+  const line = new Line(15);
+  line.run(REFERENCE_FRAMES + WINDOW_FRAMES);
+  assert.equal(line.watch.takeOffer(), false);
+  line.run(WINDOW_FRAMES, { brightness: -20 });
+  const offered: number[] = [];
+  for (let i = 0; i < 400; i++) {
+    line.frame({ brightness: -20 }, EVERY_MS);
+    if (line.watch.takeOffer()) offered.push(i);
+  }
+  assert.equal(offered.length, 20);
+  assert.ok((offered.at(-1) as number) >= 180, `the last one was ${offered.at(-1)}`);
+});
+
+test("a camera without a memory bank is watched by what it has", () => {
+  const line = new Line(16);
+  line.isTaught = false;
+  line.run(REFERENCE_FRAMES + WINDOW_FRAMES);
+  const readings = line.run(2 * WINDOW_FRAMES, { brightness: -20 });
+  assert.equal(line.watch.state, "drifting");
+  assert.deepEqual(
+    readings[0]?.figures.map(({ name }) => name).filter((name) => name === "references" || name === "strangeness"),
+    [],
+  );
+});
+
+test("a reference is kept over a restart, so that what changed meanwhile is found", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "kenpin-drift-"));
+  try {
+    const db = openDatabase(join(folder, "agent.db"));
+    const before = new Line(17, keptReference(db, "line"));
+    before.run(REFERENCE_FRAMES);
+    db.close();
+    const again = openDatabase(join(folder, "agent.db"));
+    const after = new Line(18, keptReference(again, "line"));
+    assert.equal(after.watch.state, "steady");
+    after.run(2 * WINDOW_FRAMES, { brightness: -20 });
+    assert.equal(after.watch.state, "drifting");
+    assert.equal(keptReference(again, "another").read(), null);
+    again.close();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+/** A camera on a line whose parts vary as parts do: a few with defects, a light that breathes. */
+class Line {
+  readonly watch: DriftWatch;
+  settings = SETTINGS;
+  isTaught = true;
+  kept: DriftReference | null = null;
+  #random: Random;
+  #at = 0;
+  #breath = 0;
+
+  constructor(seed: number, kept?: ConstructorParameters<typeof DriftWatch>[0]["kept"]) {
+    this.#random = createRandom(seed);
+    const write = (reference: DriftReference | null) => {
+      this.kept = reference;
+    };
+    const own = { read: () => this.kept, write };
+    this.watch = new DriftWatch({ kept: kept ?? own, random: createRandom(seed + 1), now: () => new Date(this.#at) });
+  }
+
+  run(frames: number, change: Partial<Record<string, number>> = {}): DriftReading[] {
+    return Array.from({ length: frames }, () => this.frame(change, EVERY_MS)).filter((reading) => reading !== null);
+  }
+
+  frame(change: Partial<Record<string, number>>, ms: number): DriftReading | null {
+    this.#at += ms;
+    return this.watch.take(this.#row(change), { at: this.#at, decidedBy: this.settings });
+  }
+
+  #row(change: Partial<Record<string, number>>): Row {
+    const random = this.#random;
+    const bad = random.next() < 0.05 ? 4 : 0;
+    this.#breath = 0.5 * this.#breath + random.normal();
+    const logit = -2 + bad + 0.8 * random.normal();
+    const row = driftRow({
+      score: 1 / (1 + Math.exp(-logit)),
+      textLogit: logit + 0.3 * random.normal(),
+      referenceZ: this.isTaught ? bad + random.normal() : null,
+      strangeness: this.isTaught ? 0.1 + 0.1 * random.normal() : null,
+      stats: {
+        mean: 120 + 2 * this.#breath + random.normal(),
+        contrast: 40 * Math.exp(0.05 * random.normal()),
+        sharpness: 20 * Math.exp(0.08 * random.normal()),
+        clipped: 0.01,
+        colour: { red: 3 + random.normal(), blue: -4 + random.normal() },
+      },
+    });
+    return row.map((value, i) => (value === null ? null : value + (change[(TRAITS[i] as (typeof TRAITS)[number]).name] ?? 0)));
+  }
+}
