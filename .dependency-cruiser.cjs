@@ -23,7 +23,7 @@ function door(name, allowed) {
 }
 
 const CLOUD_STAGES = ["samples", "label", "train", "distill", "quantize", "evaluate", "report", "bundle", "rollout", "serve", "import"];
-const EDGE_STAGES = ["capture", "inspect", "decide", "record", "report", "samples", "update", "watch", "operate"];
+const EDGE_STAGES = ["capture", "inspect", "decide", "line", "record", "report", "samples", "update", "watch", "operate"];
 
 function siblings(app, stages) {
   return stages.map((stage) => ({

@@ -15,6 +15,7 @@ import { frameRoutes } from "./capture/frame-routes.ts";
 import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
 import { Launcher } from "./inspect/launcher.ts";
 import { type Candidate, Supervisor, type SupervisorOptions } from "./inspect/supervisor.ts";
+import { stationRoutes } from "./line/station-routes.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
 import { deviceKey } from "./operate/device-key.ts";
@@ -31,6 +32,7 @@ import { SamplePicker } from "./samples/picker.ts";
 import { Sampler } from "./samples/sampler.ts";
 import { Uploader } from "./samples/uploader.ts";
 import type { Setup } from "./setup.ts";
+import { Stations } from "./stations.ts";
 import { BankStore } from "./update/bank-store.ts";
 import { BundleStore } from "./update/bundle-store.ts";
 import { type FirstSetup, firstSetup } from "./update/first-setup.ts";
@@ -122,15 +124,35 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const onReference = () => updater?.teach();
   settings.connect((change) => (updater as Updater<Candidate>).apply(change));
   const recent = new Recent();
-  const stages: Stages = { config, supervisor, watches, drift, journal, reporter, references, onReference, sampler, uploader, recent };
+  const stations = new Stations({ config, cameras, supervisor, log: log.child({ stage: "line" }) });
+  const stages: Stages = {
+    config,
+    supervisor,
+    watches,
+    stations,
+    drift,
+    journal,
+    reporter,
+    references,
+    onReference,
+    sampler,
+    uploader,
+    recent,
+  };
   const orders = startCameras(base, stages, { store, link, topics, cameras, onChange: () => status?.consider() });
+  stations.start();
+  base.closers.push(() => stations.stop());
   const shown = { config, db, store, references, supervisor, launcher, settings, deviceKey: key, recent, orders, link };
   const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
   base.closers.push(() => page?.close());
   if (config.lineDoor) {
     const asked = askedInspections(config, stages);
     base.closers.push(asked.close);
-    const lineDoor = await openLineDoor(config.lineDoor, [frameRoutes(cameras.sources), ...asked.routes], log.child({ stage: "operate" }));
+    const lineDoor = await openLineDoor(
+      config.lineDoor,
+      [frameRoutes(cameras.sources), stationRoutes(stations.all), ...asked.routes],
+      log.child({ stage: "operate" }),
+    );
     base.closers.push(() => lineDoor?.close());
   }
   return { started };

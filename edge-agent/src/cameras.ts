@@ -36,6 +36,10 @@ export class Cameras {
     this.#looking = setInterval(onChange, LOOK_MS);
   }
 
+  isPaused(camera: string): boolean {
+    return this.#isPaused(camera);
+  }
+
   async stop(): Promise<void> {
     if (this.#looking) clearInterval(this.#looking);
     await Promise.all([...this.sources.values()].map((source) => source.stop()));

@@ -1,6 +1,6 @@
 /**
  * One frame's way through the agent: capture → inspect → watch → decide → record → report, then samples.
- * The order is the promise: decide, (the line's output), commit, publish, and only then learn. The frame's file is removed
+ * The order is the promise: decide, the line's output, commit, publish, and only then learn. The frame's file is removed
  * last, by the camera, so whatever dies in between, every frame is answered once.
  */
 import type { Inspection } from "@kenpin/inspector";
@@ -13,6 +13,7 @@ import type { Journal } from "./record/journal.ts";
 import type { Reporter } from "./report/reporter.ts";
 import type { Sampler } from "./samples/sampler.ts";
 import type { Uploader } from "./samples/uploader.ts";
+import type { Stations } from "./stations.ts";
 import type { ReferenceStore } from "./update/reference-store.ts";
 import type { CameraWatch } from "./watch/camera-watch.ts";
 import type { DriftMonitor } from "./watch/drift-monitor.ts";
@@ -21,6 +22,7 @@ export type Stages = {
   config: AgentConfig;
   supervisor: Supervisor;
   watches: ReadonlyMap<string, CameraWatch>;
+  stations: Stations;
   drift: DriftMonitor;
   journal: Journal;
   reporter: Reporter;
@@ -48,11 +50,14 @@ export async function answerAsked(stages: Stages, frame: Frame, map: boolean): P
 }
 
 async function decideFrame(stages: Stages, frame: Frame, seen: Seen): Promise<Verdict> {
-  const { config, watches, drift, journal, reporter, references, onReference, recent } = stages;
+  const { config, watches, stations, drift, journal, reporter, references, onReference, recent } = stages;
   const doubt = watches.get(frame.camera.name)?.judge(frame, seen.inspection) ?? null;
-  const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const { setup, provider, inspection, failure } = seen;
-  const draft = draftVerdict({ config, frame, inspection, distrust: failure ?? doubt, setup, provider });
+  stations.seen(seen);
+  const late = stations.isLate(frame) ? "deadline-missed" : null;
+  const draft = draftVerdict({ config, frame, inspection, distrust: failure ?? late ?? doubt, setup, provider });
+  await stations.take(frame, draft); // the line has it before anything is written down
+  const reference = await keepReference(stages, frame, seen.inspection, doubt);
   const verdict = journal.commitVerdict(draft, frame, () => {
     if (reference) references.add(frame.camera.name, frame.sha256);
   });

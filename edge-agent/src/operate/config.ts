@@ -34,10 +34,22 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   const inspector = { ...config.inspector, ...(engineCache !== undefined && { engineCache: from(engineCache) }) };
   const { page } = config;
   const shown = page === false || page.pictures === undefined ? page : { ...page, pictures: from(page.pictures) };
+  refuseLostCameras(config, file);
   const { lineDoor: open } = config;
   if (open !== false && open.inspect) refuseTwins([open.inspect.camera, ...cameras.map(({ name }) => name)], file, "name");
   const lineDoor = open && open.tokenFile !== undefined ? { ...open, tokenFile: from(open.tokenFile) } : open;
   return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown, lineDoor };
+}
+
+/** A camera's part is answered at one station. */
+function refuseLostCameras({ stations, cameras }: AgentConfig, file: string): void {
+  const named = stations.flatMap((station) => station.cameras);
+  const lost = named.find((name) => !cameras.some((camera) => camera.name === name));
+  if (lost !== undefined) throw new KenpinError("invalid-input", `${file} at stations: there is no camera "${lost}"`);
+  const names = stations.map(({ name }) => name);
+  const twin = [names, named].flatMap((list) => list.filter((name, i) => list.indexOf(name) !== i))[0];
+  if (twin !== undefined)
+    throw new KenpinError("invalid-input", `${file} at stations: "${twin}" stands there twice; a station has its own name and cameras`);
 }
 
 function located<S extends AgentConfig["cameras"][number]["source"]>(source: S, from: (path: string) => string): S {

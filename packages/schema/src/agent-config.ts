@@ -182,6 +182,33 @@ export const LineDoorConfig = z
   .refine(({ tokenFile, tokenEnv }) => (tokenFile === undefined) !== (tokenEnv === undefined), "name tokenFile or tokenEnv, one of them");
 export type LineDoorConfig = z.infer<typeof LineDoorConfig>;
 
+const ModbusAddress = z.int().min(0).max(65_535);
+
+/** A PLC that serves Modbus TCP; addresses from 0, as on the wire. */
+export const ModbusLineConfig = z.strictObject({
+  host: z.string().min(1).max(253),
+  port: z.int().min(1).max(65_535).default(502),
+  unit: z.int().min(0).max(255).default(1),
+  pollMs: z.int().min(5).max(1000).default(20),
+  timeoutMs: z.int().min(20).max(5000).default(200),
+  trigger: z.strictObject({
+    register: ModbusAddress.describe("holding register with the part's id, 1 to 65535; 0 is no part"),
+    coil: ModbusAddress.optional().describe("whose rise is the trigger; else a new id is"),
+  }),
+  output: z.int().min(0).max(65_532).describe("first of four holding registers: id, result (1 pass, 2 fail, 3 unknown), ready, heartbeat"),
+});
+export type ModbusLineConfig = z.infer<typeof ModbusLineConfig>;
+
+/** Cameras that look at the same part: one answer for it, the worst of theirs, by the shortest of their deadlines. */
+export const StationConfig = z.strictObject({
+  name: Name,
+  cameras: z.array(Name).min(1).max(16),
+  /** Without a sign of life from the inspector for so long, the station is not ready. */
+  aliveMs: z.int().min(100).max(60_000).default(800),
+  modbus: ModbusLineConfig.optional(),
+});
+export type StationConfig = z.infer<typeof StationConfig>;
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -199,6 +226,7 @@ export const AgentConfig = z.strictObject({
   threads: z.int().min(1).max(64).optional(),
   inspector: InspectorConfig.prefault({}),
   page: z.union([z.literal(false), PageConfig]).prefault({}),
+  stations: z.array(StationConfig).max(16).default([]),
   lineDoor: z.union([z.literal(false), LineDoorConfig]).default(false),
   /** Whether settings made on this device decide here; else only those signed by a key that the root key names. */
   localSettings: z.boolean().default(true),
