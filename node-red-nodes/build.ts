@@ -31,6 +31,7 @@ const { metafile } = await build({
   logLevel: "warning",
 });
 writeFileSync(join(OUT, "package.json"), '{ "type": "commonjs" }\n');
+copyFileSync(join(HERE, "../LICENSE"), join(OUT, "LICENSE"));
 writeFileSync(join(OUT, "THIRD-PARTY-LICENSES.txt"), licences(metafile));
 for (const type of Object.keys(nodeRed.nodes)) {
   writeFileSync(join(OUT, `${type}.js`), `"use strict";\nmodule.exports = require("./nodes.js").nodes["${type}"];\n`);

@@ -50,9 +50,10 @@ export function buildNodes(): void {
   built = true;
 }
 
-export async function startNodeRed({ version = "5" as Version, settings = "", env = {}, install = true } = {}): Promise<NodeRed> {
+export async function startNodeRed({ version = "5" as Version, settings = "", env = {}, installed = PACKAGE } = {}): Promise<NodeRed> {
   const userDir = await mkdtemp(join(tmpdir(), "kenpin-nodered-"));
-  if (install) await placePackage(userDir);
+  if (installed === PACKAGE) buildNodes();
+  await placePackage(installed, userDir);
   const port = await freePort();
   const file = join(userDir, "settings.js");
   await writeFile(file, SETTINGS(port, userDir, settings));
@@ -141,11 +142,10 @@ export function idOf(flow: FlowNode[], wanted: string): string {
 }
 
 /** As npm leaves a package: its files, and its name in the user directory's own list. */
-async function placePackage(userDir: string): Promise<void> {
-  buildNodes();
+async function placePackage(from: string, userDir: string): Promise<void> {
   const place = join(userDir, "node_modules/@kenpin/node-red-nodes");
   await mkdir(place, { recursive: true });
-  for (const name of ["package.json", "dist", "examples"]) cpSync(join(PACKAGE, name), join(place, name), { recursive: true });
+  for (const name of ["package.json", "dist", "examples"]) cpSync(join(from, name), join(place, name), { recursive: true });
   await writeFile(join(userDir, "package.json"), JSON.stringify({ name: "test", dependencies: { "@kenpin/node-red-nodes": "0.1.0" } }));
 }
 

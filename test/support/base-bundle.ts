@@ -29,7 +29,8 @@ export async function textile(
   );
 }
 
-export async function baseBundle({ textTower = true } = {}): Promise<TestBundle> {
+/** `modelDir`: another model folder in the base model's place, such as its student's. */
+export async function baseBundle({ textTower = true, modelDir = BASE } = {}): Promise<TestBundle> {
   const staged = join(folder, `staged-${++packed}`);
   const golden = await Promise.all(
     (await textile("good", 2)).map(async ({ bytes }, i) => ({
@@ -38,7 +39,7 @@ export async function baseBundle({ textTower = true } = {}): Promise<TestBundle>
     })),
   );
   const words = { good: ["an even fabric", "a surface without defects"], bad: ["a fabric with a defect", "a damaged surface"] };
-  const parts = await stageBundle({ modelDir: BASE, words: { ...words, withText: textTower }, golden, outDir: staged });
+  const parts = await stageBundle({ modelDir, words: { ...words, withText: textTower }, golden, outDir: staged });
   const files = new Map<string, Uint8Array>();
   for (const entry of await readdir(staged, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name);
