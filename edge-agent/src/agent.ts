@@ -12,9 +12,10 @@ import { serveAgentPage } from "./agent-page.ts";
 import { askedInspections } from "./asked-inspections.ts";
 import { Cameras } from "./cameras.ts";
 import { frameRoutes } from "./capture/frame-routes.ts";
-import { type Database, databaseFile, lockDataDir, openDatabase } from "./database.ts";
+import { type Database, databaseFile, lockDataDir } from "./database.ts";
 import { Launcher } from "./inspect/launcher.ts";
 import { type Candidate, Supervisor, type SupervisorOptions } from "./inspect/supervisor.ts";
+import { keepRoom } from "./keep-room.ts";
 import { stationRoutes } from "./line/station-routes.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
@@ -23,8 +24,10 @@ import { openLineDoor } from "./operate/line-door.ts";
 import { Recent } from "./operate/recent.ts";
 import { SettingsStore } from "./operate/settings-store.ts";
 import { answerFrame, type Stages } from "./pipeline.ts";
+import { VerdictHistory } from "./record/history.ts";
 import { Journal } from "./record/journal.ts";
 import { Outbox } from "./record/outbox.ts";
+import type { Retention } from "./record/retention.ts";
 import { Reporter } from "./report/reporter.ts";
 import { offlineStatus, StatusBeat } from "./report/status.ts";
 import { EvidenceStore } from "./samples/evidence-store.ts";
@@ -32,6 +35,7 @@ import { SamplePicker } from "./samples/picker.ts";
 import { Sampler } from "./samples/sampler.ts";
 import { Uploader } from "./samples/uploader.ts";
 import type { Setup } from "./setup.ts";
+import { openSoundDatabase, readQuarantine } from "./sound-database.ts";
 import { Stations } from "./stations.ts";
 import { BankStore } from "./update/bank-store.ts";
 import { BundleStore } from "./update/bundle-store.ts";
@@ -60,8 +64,9 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Agen
   try {
     const lock = lockDataDir(config.dataDir);
     closers.push(() => lock.release());
-    const db = openDatabase(databaseFile(config.dataDir));
+    const { db, quarantine } = openSoundDatabase(databaseFile(config.dataDir));
     closers.push(() => db.close());
+    if (quarantine) log.error(quarantine, "database-quarantined");
     const { started } = await assemble({ config, db, log, closers });
     return { started, stop };
   } catch (error) {
@@ -99,10 +104,14 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
     onBuilding: ({ bundle }, building) => updater?.reportBuilding(bundle, building),
   });
   await sweepWords(config.dataDir, supervisor.setup.wordsFolder);
-  const outbox = new Outbox(db, log.child({ stage: "record" }));
+  const { verdictDays: days, verdictMb } = config.record;
+  const history = new VerdictHistory(db, { days, bytes: verdictMb * 1024 ** 2 });
+  const outbox = new Outbox(db, log.child({ stage: "record" }), { archive: history });
   const journal = new Journal(db, outbox);
   journal.sweep(config.cameras);
-  const { sampler, uploader } = await startSamples(base, journal.bootId);
+  const evidence = new EvidenceStore(db, config.dataDir);
+  const retention = keepRoom({ config, db, evidence, history, outbox, log: log.child({ stage: "record" }) });
+  const { sampler, uploader } = await startSamples(base, { bootId: journal.bootId, store: evidence, retention });
   const drift = new DriftMonitor({
     config,
     db,
@@ -113,7 +122,8 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
     },
     log: log.child({ stage: "watch" }),
   });
-  const health = () => ({ drifting: drift.drifting });
+  const quarantine = quarantineOf(db, config.dataDir);
+  const health = () => ({ drifting: drift.drifting, diskShort: retention.standing.isShort, quarantine });
   const cameras = new Cameras();
   const reporting = startReporting(base, { journal, outbox, supervisor, health, cameras, onFreed: () => uploader.wake() });
   const { link, reporter, topics } = reporting;
@@ -194,8 +204,9 @@ async function startInspecting(base: Base, { store, onBuilding, ...parts }: Insp
   return { supervisor, launcher, broken, started };
 }
 
-async function startSamples({ config, db, log, closers }: Base, bootId: string): Promise<{ sampler: Sampler; uploader: Uploader }> {
-  const store = new EvidenceStore(db, config.dataDir);
+type SampleParts = { bootId: string; store: EvidenceStore; retention: Retention };
+
+async function startSamples({ config, log, closers }: Base, { bootId, store, retention }: SampleParts) {
   const dropped = store.dropForbidden(config.cameras);
   if (dropped > 0) log.warn({ pictures: dropped }, "evidence-no-longer-allowed");
   await store.sweepOrphans();
@@ -205,7 +216,10 @@ async function startSamples({ config, db, log, closers }: Base, bootId: string):
   const uploader = new Uploader({ store, hub: config.hub, log: stage });
   uploader.start();
   closers.push(() => uploader.stop());
-  return { sampler: new Sampler({ config, picker, store, log: stage }), uploader };
+  retention.start();
+  closers.push(() => retention.stop());
+  const mayKeep = () => !retention.standing.isShort;
+  return { sampler: new Sampler({ config, picker, store, mayKeep, log: stage }), uploader };
 }
 
 /** `onFreed`: acknowledged samples' pictures may go. */
@@ -255,6 +269,13 @@ function startReporting({ config, log, closers }: Base, { journal, outbox, super
     await link.close();
   });
   return { link, reporter, topics, status };
+}
+
+function quarantineOf(db: Database, dataDir: string): AgentHealth["quarantine"] {
+  const found = readQuarantine(db, dataDir);
+  if (!found) return null;
+  const { file, at, why, saved } = found;
+  return { file, at, why: why.slice(0, 500), rows: Object.values(saved).reduce((sum, rows) => sum + rows, 0) };
 }
 
 /** A broker that is away for three days is worth one line, not one every few seconds. */

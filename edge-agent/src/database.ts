@@ -20,7 +20,8 @@ export type FactName =
   | "references.teaching"
   | "cameras.paused"
   | "settings.active"
-  | "settings.base-set";
+  | "settings.base-set"
+  | "database.quarantine";
 
 const BUSY_MS = 5000;
 
@@ -98,6 +99,29 @@ const MIGRATIONS = [
   `,
   `
   CREATE TABLE drift_references (camera TEXT PRIMARY KEY, decided_by TEXT NOT NULL, at TEXT NOT NULL, rows TEXT NOT NULL) STRICT;
+  `,
+  `
+  ALTER TABLE evidence ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE evidence ADD COLUMN kept_at INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    camera TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    acknowledged_at INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    UNIQUE (boot_id, seq)
+  ) STRICT;
+  CREATE INDEX verdicts_by_outcome ON verdicts (outcome, id);
+  CREATE TABLE verdicts_size (one INTEGER PRIMARY KEY CHECK (one = 1), bytes INTEGER NOT NULL) STRICT;
+  INSERT INTO verdicts_size VALUES (1, 0);
+  CREATE TRIGGER verdicts_grow AFTER INSERT ON verdicts BEGIN
+    UPDATE verdicts_size SET bytes = bytes + octet_length(NEW.payload);
+  END;
+  CREATE TRIGGER verdicts_shrink AFTER DELETE ON verdicts BEGIN
+    UPDATE verdicts_size SET bytes = bytes - octet_length(OLD.payload);
+  END;
   `,
 ];
 

@@ -31,6 +31,7 @@ export type SiteOptions = {
   /** No page unless asked for, so that agents side by side do not want the same port. */
   page?: false | { port: number; pictures?: string };
   localSettings?: boolean;
+  record?: Partial<AgentConfig["record"]>;
 };
 
 export type EdgeSite = Awaited<ReturnType<typeof openSite>>;
@@ -42,6 +43,7 @@ export async function openSite({
   acknowledges = true,
   page = false,
   localSettings = true,
+  record = {},
 }: SiteOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), "kenpin-edge-"));
   const first = bundle ?? (await testBundle());
@@ -66,6 +68,7 @@ export async function openSite({
     threads: 1,
     page,
     localSettings,
+    record,
   };
   const configFile = join(folder, "agent.yaml");
   await writeFile(configFile, JSON.stringify(config));

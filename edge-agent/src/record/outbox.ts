@@ -10,6 +10,8 @@ import type { Database } from "../database.ts";
 export type OutboxRow = { id: number; kind: "verdict" | "sample"; camera: string; payload: string };
 type Entry = { kind: "verdict" | "sample"; message: Verdict | Sample; outcome: string };
 
+/** Takes what the hub has acknowledged, inside the transaction that frees it. */
+export type Archive = { keep: (bootId: string, upTo: number, now: number) => void };
 export type OutboxLimits = { rows: number; bytes: number };
 /** Two days at ten verdicts a second, and the disk they may take. */
 const LIMITS: OutboxLimits = { rows: 2_000_000, bytes: 3 * 1024 ** 3 };
@@ -24,16 +26,33 @@ export class Outbox {
   #bootId = "";
   #size: { count: number; bytes: number };
   #saidFull = false;
+  #shedRows = 0;
+  #archive: Archive | null;
 
-  constructor(db: Database, log: Logger, limits: OutboxLimits = LIMITS) {
+  constructor(db: Database, log: Logger, { limits = LIMITS, archive = null }: { limits?: OutboxLimits; archive?: Archive | null } = {}) {
     this.#db = db;
     this.#log = log;
     this.#limits = limits;
+    this.#archive = archive;
     this.#size = this.#measure();
   }
 
   get count(): number {
     return this.#size.count;
+  }
+
+  get bytes(): number {
+    return this.#size.bytes;
+  }
+
+  /** Rows given up since the start, by a full outbox or a full disk. */
+  get shedRows(): number {
+    return this.#shedRows;
+  }
+
+  /** Id of the newest row; 0 where there is none. */
+  newest(): number {
+    return (this.#db.prepare("SELECT max(id) FROM outbox").pluck().get() as number | null) ?? 0;
   }
 
   begin(bootId: string): void {
@@ -71,9 +90,28 @@ export class Outbox {
   /** Frees what the hub has committed; answers how many rows that were. */
   acknowledge({ boots }: Ack): number {
     const free = this.#db.prepare("DELETE FROM outbox WHERE boot_id = ? AND seq <= ?");
-    const freed = this.#db.transaction(() => boots.reduce((sum, { bootId, seq }) => sum + free.run(bootId, seq).changes, 0))();
+    const freeAll = (archive: Archive | null) =>
+      this.#db.transaction(() =>
+        boots.reduce((sum, { bootId, seq }) => {
+          archive?.keep(bootId, seq, Date.now());
+          return sum + free.run(bootId, seq).changes;
+        }, 0),
+      )();
+    try {
+      return freeAll(this.#archive);
+    } catch (error) {
+      if (!this.#archive) throw error;
+      return freeAll(null); // a disk that is full has room for less, not for more
+    } finally {
+      this.#size = this.#measure();
+    }
+  }
+
+  /** Gives up samples, the oldest first; their pictures go unannounced. Verdicts that wait are never given for room. */
+  giveSamples(most: number): number {
+    const given = this.#delete("sample", most);
     this.#size = this.#measure();
-    return freed;
+    return given;
   }
 
   /** Where each boot's stream begins for the hub; oldest first, the running boot always among them. */
@@ -91,9 +129,7 @@ export class Outbox {
   #shed(): void {
     const rows = Math.ceil(this.#limits.rows * SHED_RATIO);
     for (const outcome of SHED_ORDER) {
-      const shed = this.#db
-        .prepare("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE outcome = ? ORDER BY id LIMIT ?)")
-        .run(outcome, rows).changes;
+      const shed = this.#delete(outcome, rows);
       if (shed === 0) continue;
       this.#size = this.#measure();
       this.#log.error({ outcome, rows: shed, left: this.#size.count }, "outbox-shed");
@@ -101,6 +137,13 @@ export class Outbox {
     }
     if (!this.#saidFull) this.#log.error(this.#size, "outbox-full-of-failed-parts");
     this.#saidFull = true;
+  }
+
+  #delete(outcome: string, most: number): number {
+    const sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE outcome = ? ORDER BY id LIMIT ?)";
+    const gone = this.#db.prepare(sql).run(outcome, most).changes;
+    this.#shedRows += gone;
+    return gone;
   }
 
   #isFull(): boolean {

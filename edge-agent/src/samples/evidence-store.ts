@@ -12,6 +12,9 @@ import type { Picture } from "./evidence.ts";
 /** What a camera may send, from nothing to everything. */
 const WIDTH: Record<Evidence, number> = { none: 0, region: 1, frame: 2 };
 
+/** Without a battery a clock begins in 1970 and jumps when it is set. */
+const CLOCK_FROM = Date.UTC(2025, 0, 1);
+
 export type Pending = { sha256: string; type: string };
 
 export class EvidenceStore {
@@ -28,8 +31,10 @@ export class EvidenceStore {
   }
 
   /** Inside the sample's transaction: this picture belongs to that message. */
-  add({ sha256, type }: Picture, { bootId, seq, camera, evidence }: Pick<Sample, "bootId" | "seq" | "camera" | "evidence">): void {
-    this.#db.prepare("INSERT OR IGNORE INTO evidence (sha256, type) VALUES (?, ?)").run(sha256, type);
+  add({ sha256, type, bytes }: Picture, { bootId, seq, camera, evidence }: Pick<Sample, "bootId" | "seq" | "camera" | "evidence">): void {
+    this.#db
+      .prepare("INSERT OR IGNORE INTO evidence (sha256, type, bytes, kept_at) VALUES (?, ?, ?, ?)")
+      .run(sha256, type, bytes.length, Date.now());
     this.#db
       .prepare("INSERT OR IGNORE INTO evidence_uses (sha256, boot_id, seq, camera, policy) VALUES (?, ?, ?, ?, ?)")
       .run(sha256, bootId, seq, camera, evidence);
@@ -67,6 +72,27 @@ export class EvidenceStore {
   /** A picture whose file is gone can never be sent. */
   forget({ sha256 }: Pending): void {
     this.#db.prepare("DELETE FROM evidence WHERE sha256 = ?").run(sha256);
+  }
+
+  bytes(): number {
+    return this.#db.prepare("SELECT coalesce(sum(bytes), 0) FROM evidence").pluck().get() as number;
+  }
+
+  /**
+   * Gives up pictures, the oldest first; the samples that speak of them stay without. A file goes before its row: on a full disk that
+   * needs no room. One that was kept before the clock was set has no age.
+   */
+  async give(most: number, before?: number): Promise<number> {
+    const pictures = this.#db
+      .prepare<[number, number, number], Pending>(
+        "SELECT sha256, type FROM evidence WHERE kept_at < ? AND kept_at >= ? ORDER BY rowid LIMIT ?",
+      )
+      .all(before ?? Number.MAX_SAFE_INTEGER, before === undefined ? 0 : CLOCK_FROM, most);
+    for (const { sha256 } of pictures) await rm(join(this.#folder, sha256), { force: true });
+    this.#db.transaction(() => {
+      for (const picture of pictures) this.#forgetWhole(picture);
+    })();
+    return pictures.length;
   }
 
   /** Removes the bytes of what was uploaded and whose samples were all acknowledged. */

@@ -30,17 +30,21 @@ export class Sampler {
   #config: Pick<AgentConfig, "site" | "agent" | "sampling">;
   #picker: SamplePicker;
   #store: EvidenceStore;
+  #mayKeep: () => boolean;
   #log: Logger;
 
   constructor(options: {
     config: Pick<AgentConfig, "site" | "agent" | "sampling">;
     picker: SamplePicker;
     store: EvidenceStore;
+    /** Whether the disk has room for pictures. */
+    mayKeep: () => boolean;
     log: Logger;
   }) {
     this.#config = options.config;
     this.#picker = options.picker;
     this.#store = options.store;
+    this.#mayKeep = options.mayKeep;
     this.#log = options.log;
   }
 
@@ -48,7 +52,7 @@ export class Sampler {
   async consider(answered: Answered): Promise<{ draft: SampleDraft; within: (sample: Sample) => void } | null> {
     const { frame, inspection, setup } = answered;
     const { name, evidence } = frame.camera;
-    if (evidence === "none" || !frame.bytes) return null;
+    if (evidence === "none" || !frame.bytes || !this.#mayKeep()) return null;
     const { thresholds, manifest } = setup;
     const reason = this.#picker.pick(name, inspection, { thresholds, scoring: manifest.scoring, takeOffer: answered.takeOffer });
     if (!reason || !this.#hasRoom(reason)) return null;

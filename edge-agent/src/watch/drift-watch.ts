@@ -24,7 +24,7 @@ export const EVERY_MS = 1000;
 const SHIFT_MS = 8 * 3_600_000;
 const SHIFT_ALARM_RATE = 0.05;
 const WINDOWS_A_SHIFT = SHIFT_MS / (EVERY_MS * WINDOW_FRAMES);
-export const ALPHA = SHIFT_ALARM_RATE / WINDOWS_A_SHIFT;
+const ALPHA = SHIFT_ALARM_RATE / WINDOWS_A_SHIFT;
 /** Frames in a row that are alike even a second apart: a slow light, a run of parts from one mould. */
 const BLOCK_FRAMES = 5;
 /** Where a picture has no noise, p tells differences that matter to nobody; below this MMD² there is nothing to see. */

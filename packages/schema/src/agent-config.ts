@@ -209,6 +209,19 @@ export const StationConfig = z.strictObject({
 });
 export type StationConfig = z.infer<typeof StationConfig>;
 
+/** What stays on the device's disk, and how long. What the hub has not acknowledged is no part of it: it stays. */
+export const RecordConfig = z.strictObject({
+  /** Verdicts that the hub has acknowledged; 0 keeps none. */
+  verdictDays: z.int().min(0).max(3650).default(30),
+  verdictMb: z.int().min(0).max(1_000_000).default(512),
+  /** Pictures that wait for the hub. */
+  pictureDays: z.int().min(1).max(3650).default(30),
+  pictureMb: z.int().min(1).max(1_000_000).default(2048),
+  /** With less room on the disk, pictures go, then acknowledged verdicts, then samples; never a verdict that waits. */
+  keepFreeMb: z.int().min(0).max(1_000_000).default(256),
+});
+export type RecordConfig = z.infer<typeof RecordConfig>;
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -228,6 +241,7 @@ export const AgentConfig = z.strictObject({
   page: z.union([z.literal(false), PageConfig]).prefault({}),
   stations: z.array(StationConfig).max(16).default([]),
   lineDoor: z.union([z.literal(false), LineDoorConfig]).default(false),
+  record: RecordConfig.prefault({}),
   /** Whether settings made on this device decide here; else only those signed by a key that the root key names. */
   localSettings: z.boolean().default(true),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),

@@ -109,7 +109,7 @@ test("a database of a newer agent is refused with one clear line", async () => {
 
 function open(file: string, limits?: OutboxLimits): { db: Database; outbox: Outbox; journal: Journal } {
   const db = openDatabase(file);
-  const outbox = new Outbox(db, log, limits);
+  const outbox = new Outbox(db, log, limits ? { limits } : {});
   return { db, outbox, journal: new Journal(db, outbox) };
 }
 

@@ -60,17 +60,18 @@ test("a camera that begins to drift is said, and when it ends", async () => {
   const state: State = { backlog: 0, from: 1 };
   await withBeat(state, async (beat, said) => {
     beat.publish();
-    state.health = { drifting: ["line"] };
+    state.health = { ...WELL, drifting: ["line"] };
     beat.consider();
     await until("the drift", () => said.length === 2);
     assert.deepEqual(said[1]?.health?.drifting, ["line"]);
-    state.health = { drifting: [] };
+    state.health = WELL;
     beat.consider();
     await until("its end", () => said.length === 3);
   });
 });
 
 type State = { backlog: number; from: number; inspector?: InspectorStatus; health?: AgentHealth };
+const WELL: AgentHealth = { drifting: [], diskShort: false, quarantine: null };
 const RUNNING: InspectorStatus = { state: "running", runtime: "node", provider: "cpu" };
 
 async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus[]) => Promise<void>): Promise<void> {
@@ -80,7 +81,7 @@ async function withBeat(state: State, work: (beat: StatusBeat, said: AgentStatus
     backlog: () => state.backlog,
     starts: () => [{ bootId: BOOT, from: state.from }],
     inspector: () => state.inspector ?? RUNNING,
-    health: () => state.health ?? { drifting: [] },
+    health: () => state.health ?? WELL,
     cameras: () => [],
     publish: (status) => said.push(AgentStatus.parse(status)),
   });
