@@ -1,5 +1,6 @@
 /** Every node by its type, as the files that Node-RED loads ask for it. */
 import { kenpinAgent } from "./kenpin-agent.ts";
+import { kenpinDrift } from "./kenpin-drift.ts";
 import { kenpinInspect } from "./kenpin-inspect.ts";
 import { kenpinLabel } from "./kenpin-label.ts";
 import { kenpinLink } from "./kenpin-link.ts";
@@ -14,5 +15,6 @@ export const nodes = {
   "kenpin-label": kenpinLabel,
   "kenpin-agent": kenpinAgent,
   "kenpin-rollout": kenpinRollout,
+  "kenpin-drift": kenpinDrift,
   "kenpin-sample": kenpinSample,
 };
