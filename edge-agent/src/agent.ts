@@ -337,7 +337,7 @@ function startCameras({ config, db, log, closers }: Base, stages: Stages, operat
     agent: config.agent,
     keys: () => store.keys(),
     now: () => store.now(),
-    act: (command) => orders.act(command),
+    act: (command) => (command.name === "trigger" ? stages.stations.trigger(command.camera, command.trigger) : orders.act(command)),
     reply: (reply) => void link.publish(topics.reply(reply.correlationId), reply).catch(() => undefined), // the hub asks again
     log: log.child({ stage: "operate" }),
   });

@@ -3,7 +3,7 @@
  * inspector's replies to its pulse. While no frame comes, the inspector is asked for a sign of life: an empty frame, which a worker that
  * lives refuses at once. In: the configuration and the cameras. Out: what the pipeline tells each frame to.
  */
-import type { AgentConfig, StationConfig } from "@kenpin/schema";
+import { type AgentConfig, KenpinError, type StationConfig } from "@kenpin/schema";
 import type { Logger } from "pino";
 import type { Cameras } from "./cameras.ts";
 import type { VerdictDraft } from "./decide/verdict-draft.ts";
@@ -48,6 +48,20 @@ export class Stations {
     if (this.#asking) clearInterval(this.#asking);
     for (const { station } of this.all) station.stop();
     await Promise.all(this.all.map(({ plc }) => plc?.stop()));
+  }
+
+  /** Asks the station that the camera stands at, or the camera alone. */
+  trigger(camera: string, id: string): void {
+    const now = performance.now();
+    const trigger = { id, at: now, since: now };
+    const station = this.#byCamera.get(camera);
+    if (station) void station.trigger(trigger);
+    else if (!this.#options.cameras.sources.get(camera)?.ask(trigger)) {
+      throw new KenpinError(
+        "camera-not-asked",
+        `"${camera}" cannot be asked for a frame: its frames name their parts themselves, or it is none here`,
+      );
+    }
   }
 
   /** What came back of a frame is a sign of life, if it came from the inspector. */

@@ -1,12 +1,14 @@
 /** A station of the line with the real agent, inspector, PLC server and cameras over HTTP. */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StationAnswer, StationState } from "@kenpin/schema";
+import { signCommand } from "@kenpin/bundle";
+import { type Command, StationAnswer, StationState } from "@kenpin/schema";
 import { databaseFile, openForReading } from "../../edge-agent/src/database.ts";
 import { PLC_MAP, type Plc, startPlc } from "../support/plc.ts";
 import { drawFrame } from "../support/test-bundle.ts";
@@ -100,6 +102,24 @@ test("a trigger over HTTP is answered with what the line is told, and a paused c
     assert.equal((await fetch(`${url}/v1/stations`)).status, 401);
     const [state] = StationState.array().parse(await (await fetch(`${url}/v1/stations`, { headers })).json());
     assert.deepEqual([state?.station, state?.ready, state?.faults], ["press", true, []]);
+  });
+});
+
+test("a signed command over MQTT triggers the station that its camera stands at", async () => {
+  await withStation(["top", "side"], async ({ site }) => {
+    const send = async (camera: string) => {
+      const [id, expiresAt] = [randomUUID(), new Date(Date.now() + 60_000).toISOString()];
+      const command: Command = { name: "trigger", id, site: "test", agent: "edge-1", expiresAt, camera, trigger: "by-command" };
+      const jws = await signCommand(site.bundle.signer.signing, command);
+      const { topics, link } = site.inbox;
+      await link.publish(topics.command("trigger"), { jws, replyTo: topics.reply(id), correlationId: id, expiresAt });
+    };
+    await send("side");
+    await until("both verdicts", () => site.inbox.verdicts.length === 2);
+    assert.ok(site.inbox.verdicts.every(({ triggerId }) => triggerId === "by-command"));
+    await send("nowhere");
+    await until("the refusal", () => site.inbox.replies.at(-1)?.state === "refused");
+    assert.match(site.inbox.replies.at(-1)?.message ?? "", /camera-not-asked/);
   });
 });
 

@@ -56,6 +56,7 @@ export type AgentRow = z.infer<typeof AgentRow>;
 
 export const CommandRequest = z.discriminatedUnion("name", [
   z.strictObject({ name: z.literal("teach"), camera: Name, count: z.int().min(1).max(500) }),
+  z.strictObject({ name: z.literal("trigger"), camera: Name, trigger: z.string().min(1).max(200) }),
   z.strictObject({ name: z.enum(["pause", "resume"]), camera: Name }),
 ]);
 export type CommandRequest = z.infer<typeof CommandRequest>;

@@ -151,6 +151,16 @@ export const Command = z.discriminatedUnion("name", [
     camera: Name,
     count: z.int().min(1).max(500),
   }),
+  z.strictObject({
+    name: z.literal("trigger"),
+    id: z.uuid(),
+    site: Name,
+    agent: Name,
+    expiresAt: Timestamp,
+    /** This camera, or all of the station's that it stands at, look at the part in front of them; verdicts come under this trigger. */
+    camera: Name,
+    trigger: z.string().min(1).max(200),
+  }),
   z.strictObject({ name: z.enum(["pause", "resume"]), id: z.uuid(), site: Name, agent: Name, expiresAt: Timestamp, camera: Name }),
 ]);
 export type Command = z.infer<typeof Command>;
