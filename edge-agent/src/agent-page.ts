@@ -4,7 +4,7 @@
  */
 import type { Link } from "@kenpin/messaging";
 import { isLoopback, startEvents } from "@kenpin/page";
-import { type AgentConfig, errorLine, type PageEvent, type PageState } from "@kenpin/schema";
+import { type AgentConfig, type AgentSnapshot, errorLine, type PageEvent, type PageState } from "@kenpin/schema";
 import { fingerprintOf, type PrivateKey, publicKey } from "@kenpin/bundle";
 import type { Logger } from "pino";
 import type { Database } from "./database.ts";
@@ -36,6 +36,7 @@ export type PageParts = {
   orders: CameraOrders;
   link: Link;
   backlog: () => number;
+  snapshot: () => AgentSnapshot;
   log: Logger;
 };
 
@@ -52,6 +53,7 @@ export async function serveAgentPage(parts: PageParts): Promise<{ close: () => P
   settings.onChange(() => events.emit({ type: "changed", data: {} }));
   const views = {
     state: () => stateOf(parts, page),
+    snapshot: parts.snapshot,
     running: () => supervisor.setup,
     ownDigest: async () => (await store.setup(supervisor.setup.bundle, references.located(settings.baseFrames), null)).settings,
     recent,

@@ -5,10 +5,20 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectLink, type Link } from "@kenpin/messaging";
-import { type AgentConfig, type AgentHealth, agentTopics, type Building, type BundleReported, errorLine } from "@kenpin/schema";
+import {
+  type AgentConfig,
+  type AgentHealth,
+  type AgentSnapshot,
+  agentTopics,
+  type Building,
+  type BundleReported,
+  errorLine,
+  type Verdict,
+} from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import { serveAgentPage } from "./agent-page.ts";
+import { snapshots } from "./agent-snapshot.ts";
 import { askedInspections } from "./asked-inspections.ts";
 import { Cameras } from "./cameras.ts";
 import { frameRoutes } from "./capture/frame-routes.ts";
@@ -20,6 +30,7 @@ import { stationRoutes } from "./line/station-routes.ts";
 import { CameraOrders } from "./operate/camera-orders.ts";
 import { Commands } from "./operate/commands.ts";
 import { deviceKey } from "./operate/device-key.ts";
+import { serveMetrics } from "./operate/metrics.ts";
 import { openLineDoor } from "./operate/line-door.ts";
 import { Recent } from "./operate/recent.ts";
 import { SettingsStore } from "./operate/settings-store.ts";
@@ -49,14 +60,15 @@ import { sweepWords } from "./words-folder.ts";
 /** `started` settles with the first inspector: an engine for it may take minutes; it fails where there is nothing to decide by. */
 export type Agent = { started: Promise<void>; stop: () => Promise<void> };
 type Closers = (() => unknown)[];
-type Base = { config: AgentConfig; db: Database; log: Logger; closers: Closers };
+type LastError = () => AgentSnapshot["lastError"];
+type Base = { config: AgentConfig; db: Database; log: Logger; closers: Closers; lastError: LastError };
 
 /** The last word to the broker must not hold up the stop. */
 const FAREWELL_MS = 1000;
 /** An inspector that takes longer to start must not keep broker, status and cameras waiting. */
 const PATIENCE_MS = 5000;
 
-export async function startAgent(config: AgentConfig, log: Logger): Promise<Agent> {
+export async function startAgent(config: AgentConfig, log: Logger, lastError: LastError = () => null): Promise<Agent> {
   const closers: Closers = [];
   const stop = async () => {
     for (const close of closers.splice(0).toReversed()) await close();
@@ -67,7 +79,7 @@ export async function startAgent(config: AgentConfig, log: Logger): Promise<Agen
     const { db, quarantine } = openSoundDatabase(databaseFile(config.dataDir));
     closers.push(() => db.close());
     if (quarantine) log.error(quarantine, "database-quarantined");
-    const { started } = await assemble({ config, db, log, closers });
+    const { started } = await assemble({ config, db, log, closers, lastError });
     return { started, stop };
   } catch (error) {
     await stop();
@@ -96,10 +108,14 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   await Promise.all([references.sweep(), store.sweep(), banks.sweep([store.current, store.fallback])]);
   let updater: Updater<Candidate> | null = null;
   let status: StatusBeat | null = null;
+  let crashes = 0;
   const { supervisor, launcher, broken, started } = await startInspecting(base, {
     store,
     banks,
-    onCrash: (setup) => updater?.onCrash(setup),
+    onCrash: (setup) => {
+      crashes++;
+      updater?.onCrash(setup);
+    },
     onStatus: () => status?.consider(),
     onBuilding: ({ bundle }, building) => updater?.reportBuilding(bundle, building),
   });
@@ -153,7 +169,15 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   stations.start();
   base.closers.push(() => stations.stop());
   const shown = { config, db, store, references, supervisor, launcher, settings, deviceKey: key, recent, orders, link };
-  const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, log: log.child({ stage: "operate" }) });
+  const seen = { supervisor, journal, outbox, history, evidence, retention, cameras, drift, recent, link, health };
+  const snapshot = snapshots({ ...seen, crashes: () => crashes, lastError: base.lastError });
+  const operating = log.child({ stage: "operate" });
+  if (config.metrics) {
+    const onVerdict = (listener: (verdict: Verdict) => void) => recent.onVerdict(listener);
+    const metrics = await serveMetrics({ metrics: config.metrics, snapshot, onVerdict, log: operating });
+    base.closers.push(() => metrics?.close());
+  }
+  const page = await serveAgentPage({ ...shown, backlog: () => outbox.count, snapshot, log: operating });
   base.closers.push(() => page?.close());
   if (config.lineDoor) {
     const asked = askedInspections(config, stages);

@@ -12,8 +12,9 @@ import { pino } from "pino";
 import { startAgent } from "./agent.ts";
 import { addDeviceCommands } from "./device-commands.ts";
 import { loadConfig } from "./operate/config.ts";
-import { readStanding } from "./operate/standing.ts";
+import { rememberErrors } from "./operate/last-error.ts";
 import { addSetupCommands } from "./setup-commands.ts";
+import { addStatusCommand } from "./status-command.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 /** systemd and the like kill after a while; what is in hand is answered within this, or stays for the next start. */
@@ -48,19 +49,9 @@ program
   .option("--json", "print JSON")
   .action(async (bundle: string, { rootKey, json }: { rootKey: string; json?: true }) => verify(bundle, rootKey, json));
 
-program
-  .command("status")
-  .description("what the agent's data folder tells, whether it runs or not")
-  .requiredOption("--config <file>", "the agent's YAML file")
-  .option("--json", "print JSON")
-  .action(async ({ config, json }: { config: string; json?: true }) => {
-    const standing = readStanding(await loadConfig(config));
-    const text = Object.entries(standing).map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
-    print(json, standing, text.join("\n"));
-  });
-
 addDeviceCommands(program, print);
 addSetupCommands(program, print);
+addStatusCommand(program, print);
 
 try {
   await program.parseAsync();
@@ -71,8 +62,9 @@ try {
 
 async function run(file: string): Promise<void> {
   const config = await loadConfig(file);
-  const log = pino({ level: config.logLevel, base: { agent: config.agent } });
-  const agent = await startAgent(config, log);
+  const errors = rememberErrors();
+  const log = pino({ level: config.logLevel, base: { agent: config.agent }, hooks: errors.hooks });
+  const agent = await startAgent(config, log, errors.last);
   log.info({ version: AGENT_VERSION, pid: process.pid, cameras: config.cameras.length }, "agent-running");
   let isStopping = false;
   const stop = () => {

@@ -10,6 +10,7 @@ import * as contracts from "./src/index.ts";
 const OUT = join(import.meta.dirname, "json");
 const CONTRACTS = {
   "agent-config": contracts.AgentConfig,
+  "agent-snapshot": contracts.AgentSnapshot,
   "agent-status": contracts.AgentStatus,
   ack: contracts.Ack,
   "bundle-desired": contracts.BundleDesired,

@@ -32,6 +32,7 @@ export type SiteOptions = {
   page?: false | { port: number; pictures?: string };
   localSettings?: boolean;
   record?: Partial<AgentConfig["record"]>;
+  metrics?: false | { port: number };
 };
 
 export type EdgeSite = Awaited<ReturnType<typeof openSite>>;
@@ -44,6 +45,7 @@ export async function openSite({
   page = false,
   localSettings = true,
   record = {},
+  metrics = false,
 }: SiteOptions = {}) {
   const folder = await mkdtemp(join(tmpdir(), "kenpin-edge-"));
   const first = bundle ?? (await testBundle());
@@ -69,6 +71,7 @@ export async function openSite({
     page,
     localSettings,
     record,
+    metrics,
   };
   const configFile = join(folder, "agent.yaml");
   await writeFile(configFile, JSON.stringify(config));

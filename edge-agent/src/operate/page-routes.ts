@@ -3,7 +3,7 @@
  * its settings. In: views on the running agent, handed in where the stages are joined. Out: routes behind the sign-in.
  */
 import { readLimited, Refusal } from "@kenpin/page";
-import { type AuditRow, KenpinError, type PageState, Sha256 } from "@kenpin/schema";
+import { type AgentSnapshot, type AuditRow, KenpinError, type PageState, Sha256 } from "@kenpin/schema";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Setup } from "../setup.ts";
@@ -14,6 +14,7 @@ import type { Wizard } from "./wizard/wizard.ts";
 
 export type PageViews = {
   state: () => Omit<PageState, "person" | "verdicts" | "fails">;
+  snapshot: () => AgentSnapshot;
   running: () => Setup;
   /** The settings digest of the bundle as it came. */
   ownDigest: () => Promise<string>;
@@ -30,7 +31,7 @@ const MAPS = 24;
 const SETTINGS_UPLOAD_LIMIT = 288 * 1024 * 1024;
 const Version = z.coerce.number().int().min(1);
 
-export function pageRoutes({ state, running, ownDigest, recent, settings, audit, wizard, mapOf }: PageViews): Hono<Door> {
+export function pageRoutes({ state, snapshot, running, ownDigest, recent, settings, audit, wizard, mapOf }: PageViews): Hono<Door> {
   const routes = new Hono<Door>();
   const maps = new Map<string, Promise<Uint8Array | null>>();
   const history = async () => settings.history(running(), await ownDigest());
@@ -39,6 +40,8 @@ export function pageRoutes({ state, running, ownDigest, recent, settings, audit,
     const whole: PageState = { ...state(), person: callerOf(c).name, verdicts: recent.verdicts, fails: recent.fails };
     return c.json(whole);
   });
+
+  routes.get("/v1/snapshot", (c) => c.json(snapshot()));
 
   routes.get("/v1/frames/:sha256", async (c) => {
     const sha256 = shaOf(c);

@@ -4,7 +4,7 @@
  * fault in it costs no verdict.
  */
 import type { Inspection } from "@kenpin/inspector";
-import { type AgentConfig, type Drift, DRIFT_VERSION, errorLine } from "@kenpin/schema";
+import { type AgentConfig, type AgentSnapshot, type Drift, DRIFT_VERSION, errorLine } from "@kenpin/schema";
 import { createRandom } from "@kenpin/stats";
 import type { Logger } from "pino";
 import type { Database } from "../database.ts";
@@ -27,6 +27,7 @@ type Answered = { camera: string; takenAt: number; inspection: Inspection; setup
 export class DriftMonitor {
   #options: DriftMonitorOptions;
   #watches: Map<string, DriftWatch>;
+  #last = new Map<string, Drift>();
 
   constructor(options: DriftMonitorOptions) {
     const { config, db, bootId, now = () => new Date() } = options;
@@ -43,6 +44,14 @@ export class DriftMonitor {
   /** Names of the cameras that drift now. */
   get drifting(): string[] {
     return [...this.#watches].filter(([, { state }]) => state === "drifting").map(([name]) => name);
+  }
+
+  /** How each camera stands, with what its last window said. */
+  get standing(): AgentSnapshot["drift"] {
+    return [...this.#watches].map(([camera, { state, since }]) => {
+      const last = state === "gathering" ? undefined : this.#last.get(camera);
+      return { camera, state, since, p: last?.test?.p ?? null, most: last?.figures[0]?.name ?? null };
+    });
   }
 
   /** A frame that was trusted. */
@@ -62,7 +71,9 @@ export class DriftMonitor {
         const facts = { camera, p: reading.test?.p, most: most?.name, was: most?.reference.p50, is: most?.window.p50 };
         log[reading.state === "drifting" ? "warn" : "info"](facts, `drift-${reading.state}`);
       }
-      onReading({ ...whose, ...reading, bundle, settings });
+      const drift: Drift = { ...whose, ...reading, bundle, settings };
+      this.#last.set(camera, drift);
+      onReading(drift);
     } catch (error) {
       this.#options.log.error({ camera, why: errorLine(error) }, "drift-not-told");
     }

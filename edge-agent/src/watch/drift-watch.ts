@@ -61,6 +61,11 @@ export class DriftWatch {
     return this.#state;
   }
 
+  /** When this state began. */
+  get since(): string {
+    return this.#since;
+  }
+
   /** A trusted frame's row at `at` (a monotonic clock's milliseconds). Answers a reading where a window or the reference is whole. */
   take(row: Row, { at, decidedBy }: { at: number; decidedBy: string }): DriftReading | null {
     if (decidedBy !== this.#decidedBy) this.forget(decidedBy);

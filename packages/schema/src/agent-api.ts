@@ -4,6 +4,7 @@
  *
  * POST /v1/login-links            AgentLoginLinkRequest → AgentLoginLink
  * GET  /v1/state                  PageState
+ * GET  /v1/snapshot               AgentSnapshot
  * GET  /v1/events                 server-sent events, each a PageEvent
  * GET  /v1/frames/<sha256>        a frame seen lately or one of the set-up's; /map its heat map, PNG
  * GET  /v1/setup                  SetupState; DELETE forgets it

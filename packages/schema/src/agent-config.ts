@@ -222,6 +222,13 @@ export const RecordConfig = z.strictObject({
 });
 export type RecordConfig = z.infer<typeof RecordConfig>;
 
+/** GET /metrics for Prometheus; needs no sign-in, so it stays on loopback unless the network around it may know its figures. */
+export const MetricsConfig = z.strictObject({
+  host: z.string().min(1).max(253).default("127.0.0.1"),
+  port: z.int().min(0).max(65_535).default(9464).describe("0 takes any that is free"),
+  allowHosts: z.array(z.string().min(1).max(253)).max(16).default([]),
+});
+
 export const AgentConfig = z.strictObject({
   site: Name,
   line: Name,
@@ -242,6 +249,7 @@ export const AgentConfig = z.strictObject({
   stations: z.array(StationConfig).max(16).default([]),
   lineDoor: z.union([z.literal(false), LineDoorConfig]).default(false),
   record: RecordConfig.prefault({}),
+  metrics: z.union([z.literal(false), MetricsConfig]).default(false),
   /** Whether settings made on this device decide here; else only those signed by a key that the root key names. */
   localSettings: z.boolean().default(true),
   logLevel: z.enum(["debug", "info", "warn", "error"]).default("info"),

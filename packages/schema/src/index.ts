@@ -2,6 +2,7 @@ export * from "./agent-api.ts";
 export * from "./agent-config.ts";
 export * from "./asked-pictures.ts";
 export * from "./agent-health.ts";
+export * from "./agent-snapshot.ts";
 export * from "./bundle-manifest.ts";
 export * from "./drift.ts";
 export * from "./errors.ts";
