@@ -4,7 +4,7 @@
  */
 export type Message = { payload?: unknown; topic?: unknown; [property: string]: unknown };
 export type Send = (message: Message | (Message | null)[]) => void;
-export type Done = (error?: Error) => void;
+type Done = (error?: Error) => void;
 export type Status = { fill?: "red" | "yellow" | "green" | "blue" | "grey"; shape?: "dot" | "ring"; text?: string };
 
 export type RedNode = {

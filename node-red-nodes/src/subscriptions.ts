@@ -6,7 +6,7 @@ import { connectLink, type Link, type LinkOptions } from "@kenpin/messaging";
 import { TOPIC_ROOT } from "@kenpin/schema";
 import { type PeerState, Shown } from "./peer.ts";
 
-export const KINDS = {
+const KINDS = {
   verdict: "verdict/+",
   sample: "sample/+",
   drift: "drift/+",

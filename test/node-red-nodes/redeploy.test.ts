@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Site, startSite } from "../support/hub.ts";
-import { type Addresses, example, type FlowNode, type NodeRed, PACKAGE, startNodeRed } from "./node-red.ts";
+import { example, type FlowNode, type NodeRed, PACKAGE, startNodeRed, type Version } from "./node-red.ts";
 
 type Held = { resources: Record<string, number>; listeners: number; children: number; heapMb: number };
 
@@ -35,18 +35,41 @@ const UNDER_WAY = 4;
 const HEAP_MB = 15;
 
 let site: Site;
-let red: NodeRed;
 before(async () => {
   site = await startSite();
-  red = await startNodeRed();
 });
-after(async () => {
-  await red?.stop();
-  await site?.stop();
-});
+after(() => site?.stop());
 
-test("a hundred redeploys leave no timer, connection, listener or child behind", async (t) => {
-  const addresses: Addresses = {
+for (const version of ["5", "4.1"] satisfies Version[]) {
+  test(`Node-RED ${version}: a hundred redeploys leave no timer, connection, listener or child behind`, async (t) => {
+    const red = await startNodeRed({ version });
+    try {
+      await red.deploy(PROBE);
+      const empty = await settled(red);
+      const all = [...PROBE, ...(await everyExample())];
+      for (let warm = 0; warm < 5; warm++) await red.deploy(all);
+      const before = await settled(red);
+      for (let times = 0; times < 100; times++) {
+        const renamed = all.map((node) => (node.type === "kenpin-link" ? { ...node, name: `kenpin ${times}` } : node));
+        await red.deploy(renamed, times % 2 === 0 ? "full" : "nodes");
+      }
+      const after = await settled(red);
+      await red.deploy(PROBE);
+      const without = await settled(red);
+      t.diagnostic(JSON.stringify({ before, after, without }));
+      noMore(after, before);
+      noMore(without, empty);
+      assert.deepEqual([after.listeners, after.children], [before.listeners, 0]);
+      assert.ok(after.heapMb < before.heapMb + HEAP_MB, `the heap grew from ${before.heapMb} to ${after.heapMb} MB`);
+      assert.doesNotMatch(red.log(), /MaxListenersExceeded/);
+    } finally {
+      await red.stop();
+    }
+  });
+}
+
+async function everyExample(): Promise<FlowNode[]> {
+  const addresses = {
     broker: site.brokerUrl,
     hub: site.hub.url,
     hubToken: site.hub.token,
@@ -54,35 +77,18 @@ test("a hundred redeploys leave no timer, connection, listener or child behind",
     agentToken: "x".repeat(24),
   };
   const names = (await readdir(join(PACKAGE, "examples"))).map((name) => name.replace(/\.json$/, ""));
-  const flows = (await Promise.all(names.map((name) => example(name, addresses)))).flat();
-  const all = [...PROBE, ...flows];
-  await red.deploy(PROBE);
-  const empty = await settled();
-  for (let warm = 0; warm < 5; warm++) await red.deploy(all);
-  const before = await settled();
-  for (let times = 0; times < 100; times++) {
-    const renamed = all.map((node) => (node.type === "kenpin-link" ? { ...node, name: `kenpin ${times}` } : node));
-    await red.deploy(renamed, times % 2 === 0 ? "full" : "nodes");
-  }
-  const after = await settled();
-  t.diagnostic(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
-  for (const [kind, held] of Object.entries(after.resources)) {
-    const known = before.resources[kind] ?? 0;
+  return (await Promise.all(names.map((name) => example(name, addresses)))).flat();
+}
+
+function noMore(now: Held, then: Held): void {
+  for (const [kind, held] of Object.entries(now.resources)) {
+    const known = then.resources[kind] ?? 0;
     assert.ok(held <= known + UNDER_WAY, `${kind}: ${known} before, ${held} after`);
   }
-  assert.deepEqual([after.listeners, after.children], [before.listeners, 0]);
-  assert.ok(after.heapMb < before.heapMb + HEAP_MB, `the heap grew from ${before.heapMb} to ${after.heapMb} MB`);
-  await red.deploy(PROBE);
-  const without = await settled();
-  t.diagnostic(`without any node of ours ${JSON.stringify(without)}`);
-  for (const [kind, held] of Object.entries(without.resources)) {
-    assert.ok(held <= (empty.resources[kind] ?? 0) + UNDER_WAY, `${kind}: ${empty.resources[kind]} at the start, ${held} at the end`);
-  }
-  assert.doesNotMatch(red.log(), /MaxListenersExceeded/);
-});
+}
 
 /** What is held once nothing changes any more: a connection that is being closed takes a moment. */
-async function settled(): Promise<Held> {
+async function settled(red: NodeRed): Promise<Held> {
   let [last, same] = ["", 0];
   for (let tries = 0; tries < 100; tries++) {
     const held = (await (await fetch(`${red.url}/held`)).json()) as Held;
