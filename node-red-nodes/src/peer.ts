@@ -20,6 +20,10 @@ export class Shown {
     this.#state = state;
   }
 
+  get state(): PeerState {
+    return this.#state;
+  }
+
   get watched(): boolean {
     return this.#listeners.size > 0;
   }

@@ -25,6 +25,8 @@ export type BrokerOptions = Pick<LinkOptions, "url" | "clientId" | "username" | 
 const RETAINED: readonly Kind[] = ["drift", "status", "reported", "desired"];
 /** Thousands of agents with some cameras each; past that the oldest is forgotten. */
 const RETAINED_LIMIT = 20_000;
+/** How a connection's end is told that no error came before. */
+const CLOSED = "the broker is away";
 /** A node that just came into being has its wires by then. */
 const REPLAY_MS = 50;
 
@@ -73,9 +75,16 @@ export class Subscriptions {
       clientId,
       username,
       password,
-      onState: (state, detail) => this.#shown.set(state === "away" && isRefusal(detail) ? "refused" : state),
+      onState: (state, detail) => this.#tellState(state, detail),
     });
     return this.#link;
+  }
+
+  /** A refusal is followed by the end of the connection, which says nothing new. */
+  #tellState(state: "connected" | "away", detail: string): void {
+    if (state === "connected") this.#shown.set("connected");
+    else if (isRefusal(detail)) this.#shown.set("refused");
+    else if (detail !== CLOSED || this.#shown.state !== "refused") this.#shown.set("away");
   }
 
   #subscribe(kind: Kind): void {
