@@ -1,9 +1,11 @@
-/** What an agent needs around it: Node, disk, clock, broker, hub and camera folders. One Check each; nothing is kept. */
+/** What an agent needs around it: Node, disk, clock, broker, hub and cameras. One Check each; nothing is kept. */
 import { constants, existsSync } from "node:fs";
 import { access, readdir, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { connectLink } from "@kenpin/messaging";
 import { type AgentConfig, errorLine } from "@kenpin/schema";
+import { firstPicture } from "./capture/first-picture.ts";
+import type { LiveSource } from "./capture/open-source.ts";
 
 export type Check = {
   name: string;
@@ -21,6 +23,8 @@ const DISK_MB = { failed: 200, warning: 1024 };
 const EARLIEST = Date.parse("2025-01-01T00:00:00Z");
 const CLOCK_OFF_MS = 300_000;
 const PATIENCE_MS = 5000;
+/** A stream's first whole picture may take seconds. */
+const FIRST_PICTURE_MS = 15_000;
 /** Asked for only to see whether the token is taken. */
 const NO_BUNDLE = "0".repeat(64);
 /** More than a camera takes in a minute: something does not take them. */
@@ -111,7 +115,25 @@ export async function checkHub({ hub: { url, token } }: AgentConfig): Promise<{ 
 }
 
 export async function checkCameras({ cameras }: AgentConfig): Promise<Check[]> {
-  return Promise.all(cameras.flatMap(({ name, source }) => (source.kind === "folder" ? [checkFolder(name, source.path)] : [])));
+  const checks: Check[] = [];
+  for (const { name, source } of cameras) {
+    if (source.kind === "folder") checks.push(await checkFolder(name, source.path));
+    else if (source.kind === "push")
+      checks.push({ name: `camera ${name}`, state: "ok", detail: "frames are pushed through the line door" });
+    else checks.push(await checkLive(name, source)); // one after another, as the agent opens them
+  }
+  return checks;
+}
+
+async function checkLive(camera: string, source: LiveSource): Promise<Check> {
+  const name = `camera ${camera}`;
+  try {
+    const { length } = await firstPicture(source, FIRST_PICTURE_MS);
+    return { name, state: "ok", detail: `${source.kind}, a picture of ${length} bytes came`, facts: { bytes: length } };
+  } catch (error) {
+    const advice = "see that the camera is on and its source is right; one that only one program may open is busy while the agent runs";
+    return { name, state: "failed", detail: `${source.kind}: ${errorLine(error)}`, advice };
+  }
 }
 
 async function checkFolder(camera: string, path: string): Promise<Check> {

@@ -1,6 +1,8 @@
 /** What `kenpin-agent doctor` and `bench` say of a device, in order and with each thing that can be wrong with it. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdir, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import { drawFrame, testBundle } from "../support/test-bundle.ts";
@@ -32,6 +34,30 @@ test("a device in order: every check is ok, with provider, threads and what was 
       site.inbox.statuses.every(({ state }) => state === "online"),
       "the agent's own connection was left alone",
     );
+  });
+});
+
+test("each camera is asked for a picture, whatever its kind; one that gives none is named with why, and never with its password", async () => {
+  await onSite(async (site) => {
+    const server = createServer((_, response) => response.end("a picture"));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    const url = `http://127.0.0.1:${typeof address === "object" && address ? address.port : 0}/snapshot`;
+    const cameras = [
+      { name: "asked", source: { kind: "snapshot", url } },
+      { name: "refused", source: { kind: "snapshot", url: "http://user:hush-hush@127.0.0.1:1/snapshot" } },
+      { name: "missing", source: { kind: "rtsp", url: "rtsp://127.0.0.1:1/live", command: "/nowhere/ffmpeg" } },
+    ];
+    await writeFile(site.configFile, JSON.stringify({ ...site.config, cameras }));
+    const { checks, text } = await doctor(site);
+    server.close();
+    server.closeAllConnections();
+    const of = (name: string) => checks.find((check) => check.name === `camera ${name}`);
+    assert.equal(of("asked")?.state, "ok", text);
+    assert.deepEqual([of("refused")?.state, of("missing")?.state], ["failed", "failed"]);
+    assert.match(of("missing")?.detail ?? "", /\/nowhere\/ffmpeg is not installed/);
+    assert.ok(!text.includes("hush-hush"));
   });
 });
 

@@ -2,8 +2,8 @@
  * One camera's frames between the camera and the inspector, in memory and bounded by count and bytes: what waits, what is let go of, and
  * how often, with the reason. In: frames as they come. Out: one at a time to `onFrame`, which answers it.
  *
- * `newest-first` gives the newest next and lets go of those it has overtaken; `every-frame` keeps their order and refuses new ones
- * while it is full. A frame that somebody waits for is never let go of: where there is no room for it, its picture goes and it is
+ * With `newest-first` a new frame overtakes those that wait, which are let go of: a late look at an old picture is worth nothing.
+ * `every-frame` keeps their order and refuses new ones while it is full. A frame that somebody waits for is never let go of: where there is no room for it, its picture goes and it is
  * answered `queue-full`. Every frame offered is in exactly one of: waiting, in hand, answered, shed.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -76,10 +76,8 @@ export class FrameQueue {
   async offer(frame: Frame): Promise<Outcome> {
     this.counts.offered++;
     if (this.#stopped.signal.aborted) return this.#shed("shedStopping");
-    if (this.isFull) {
-      if (this.#options.order === "newest-first") this.#makeRoom();
-      if (this.isFull && !frame.isAsked) return this.#shed("shedFull");
-    }
+    if (this.#options.order === "newest-first" && (!frame.isAsked || this.isFull)) this.#overtake();
+    if (this.isFull && !frame.isAsked) return this.#shed("shedFull");
     const kept: Frame = this.isFull ? { ...frame, bytes: null, unseen: "queue-full" } : frame;
     if (kept !== frame) this.#say("shedFull");
     const { promise, resolve } = Promise.withResolvers<Outcome>();
@@ -89,20 +87,20 @@ export class FrameQueue {
     return promise;
   }
 
-  /** Lets go of the oldest frame that nobody waits for. */
-  #makeRoom(): void {
-    const i = this.#waiting.findIndex(({ frame }) => !frame.isAsked);
-    if (i < 0) return;
-    const [overtaken] = this.#waiting.splice(i, 1) as [Waiting];
-    this.#bytes -= overtaken.frame.bytes?.length ?? 0;
-    overtaken.settle(this.#shed("shedNewer"));
+  /** Lets go of what nobody waits for. */
+  #overtake(): void {
+    for (const { frame, settle } of this.#waiting.filter((one) => !one.frame.isAsked)) {
+      this.#bytes -= frame.bytes?.length ?? 0;
+      settle(this.#shed("shedNewer"));
+    }
+    this.#waiting = this.#waiting.filter(({ frame }) => frame.isAsked);
   }
 
   #next(): Waiting | undefined {
     const { order } = this.#options;
     const asked = this.#waiting.findIndex(({ frame }) => frame.isAsked);
     // Somebody's deadline runs: those come before what the camera took by itself, in the order they were asked for.
-    const i = order === "every-frame" ? 0 : asked >= 0 ? asked : this.#waiting.length - 1;
+    const i = order === "every-frame" ? 0 : Math.max(0, asked);
     const [next] = this.#waiting.splice(i, 1);
     this.#bytes -= next?.frame.bytes?.length ?? 0;
     return next;

@@ -35,6 +35,10 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   const { page } = config;
   const shown = page === false || page.pictures === undefined ? page : { ...page, pictures: from(page.pictures) };
   refuseLostCameras(config, file);
+  const pushed = cameras.find(({ source }) => source.kind === "push");
+  if (pushed && !config.lineDoor) {
+    throw new KenpinError("invalid-input", `${file} at cameras: frames are pushed to "${pushed.name}" through lineDoor, which is missing`);
+  }
   const { lineDoor: open } = config;
   if (open !== false && open.inspect) refuseTwins([open.inspect.camera, ...cameras.map(({ name }) => name)], file, "name");
   const lineDoor = open && open.tokenFile !== undefined ? { ...open, tokenFile: from(open.tokenFile) } : open;

@@ -89,7 +89,7 @@ export const FrameRegion = z.strictObject({
 export type FrameRegion = z.infer<typeof FrameRegion>;
 
 export const QueueConfig = z.strictObject({
-  /** `newest-first` lets go of frames that a newer one has overtaken, `every-frame` refuses new ones while it is full. */
+  /** With `newest-first` a new frame overtakes those that wait, `every-frame` refuses new ones while it is full; both are counted. */
   order: z
     .enum(["newest-first", "every-frame"])
     .optional()
@@ -106,7 +106,7 @@ export const Camera = z.strictObject({
   evidence: Evidence.default("none"),
   deadlineMs: z.number().min(1).default(2000),
   region: FrameRegion.optional(),
-  /** Takes frames only when a trigger asks for one. */
+  /** Inspects only what a trigger asks for; other pictures only show that the camera lives. */
   triggered: z.boolean().default(false),
   /** How old a picture is when a stream gives it: one that comes sooner after a trigger shows what was there before. */
   latencyMs: z.int().min(0).max(60_000).default(0),
