@@ -1,5 +1,7 @@
 /**
  * The outbox's way to the hub: rows → MQTT, oldest first, and the hub's acks back.
+ * Where a backlog waits, what is new takes turns with it, so that a line's verdicts of now need not wait for those of three days;
+ * both lanes are one again once the backlog has reached what went out beside it. The hub orders by (bootId, seq), not by arrival.
  * A broker's PUBACK (MQTT 5, 4.3.2) only frees an in-flight slot. Rows are published again after a reconnect, after a restart,
  * and when no ack has come for a while; never more than WINDOW of them are out, so a hub that is away is not flooded.
  * Retained messages (status, bundle/reported) are published again on every connect, since a broker may have lost them.
@@ -11,6 +13,8 @@ import type { Logger } from "pino";
 /** The outbox, as far as reporting needs it. */
 export type Backlog = {
   readonly count: number;
+  /** Id of the newest row; 0 where there is none. */
+  newest: () => number;
   after: (id: number, limit: number) => { id: number; kind: "verdict" | "sample"; camera: string; payload: string }[];
   waitingUpTo: (id: number) => number;
   acknowledge: (ack: Ack) => number;
@@ -27,6 +31,8 @@ export type ReporterOptions = {
   firstRetryMs?: number;
 };
 
+type Row = ReturnType<Backlog["after"]>[number];
+
 const IN_FLIGHT = 16;
 const WINDOW = 512;
 const FIRST_RETRY_MS = 5000;
@@ -38,6 +44,9 @@ export class Reporter {
   /** The last row published since the connection was made or the patience ran out. */
   #cursor = 0;
   #out = 0;
+  /** Rows up to this one are the backlog; newer ones go out beside it, up to `last`. null while one lane is enough. */
+  #live: { from: number; last: number; out: number } | null = null;
+  #isLiveTurn = false;
   #inFlight = 0;
   /** Publishes of an earlier connection settle late; they count no more. */
   #connection = 0;
@@ -78,18 +87,45 @@ export class Reporter {
   }
 
   #pump(): void {
-    const { link, backlog } = this.#options;
-    const room = Math.min(IN_FLIGHT - this.#inFlight, WINDOW - this.#out);
-    if (this.#stopped || !link.connected || room <= 0) return;
-    for (const row of backlog.after(this.#cursor, room)) {
-      this.#cursor = row.id;
-      this.#out++;
-      void this.#send(row);
-    }
-    if (this.#out > 0) this.#beginPatience();
+    const room = IN_FLIGHT - this.#inFlight;
+    if (this.#stopped || !this.#options.link.connected || room <= 0) return;
+    const live = this.#takeLive(room);
+    for (const row of [...live, ...this.#takeOldest(room - live.length)]) void this.#send(row);
+    if (this.#out > 0 || live.length > 0) this.#beginPatience();
   }
 
-  async #send({ kind, camera, payload }: ReturnType<Backlog["after"]>[number]): Promise<void> {
+  /** Half of the room, every other time where there is room for one. */
+  #takeLive(room: number): Row[] {
+    const live = this.#live;
+    if (!live) return [];
+    this.#isLiveTurn = !this.#isLiveTurn;
+    const share = Math.floor((room + Number(this.#isLiveTurn)) / 2);
+    const rows = this.#options.backlog.after(live.last, Math.max(0, Math.min(share, WINDOW - live.out)));
+    live.last = rows.at(-1)?.id ?? live.last;
+    live.out += rows.length;
+    return rows;
+  }
+
+  #takeOldest(room: number): Row[] {
+    const most = Math.min(room, WINDOW - this.#out);
+    if (most <= 0) return [];
+    const { backlog } = this.#options;
+    const found = backlog.after(this.#cursor, most);
+    const rows = this.#live ? found.filter(({ id }) => id <= (this.#live?.from as number)) : found;
+    this.#cursor = rows.at(-1)?.id ?? this.#cursor;
+    this.#out += rows.length;
+    if (this.#live && rows.length < most) this.#join(this.#live.last);
+    return rows;
+  }
+
+  /** The backlog has reached what went out beside it. */
+  #join(last: number): void {
+    this.#live = null;
+    this.#cursor = Math.max(this.#cursor, last);
+    this.#out = this.#options.backlog.waitingUpTo(this.#cursor);
+  }
+
+  async #send({ kind, camera, payload }: Row): Promise<void> {
     const connection = this.#connection;
     this.#inFlight++;
     await this.#publish(this.#options.topics[kind](camera), JSON.parse(payload), false);
@@ -119,6 +155,7 @@ export class Reporter {
     onAck(ack.data);
     if (freed === 0) return;
     this.#out = this.#options.backlog.waitingUpTo(this.#cursor);
+    if (this.#live) this.#live.out = 0; // the hub is there; it holds them until the backlog has come up to them
     this.#retryMs = this.#options.firstRetryMs ?? FIRST_RETRY_MS;
     this.#endPatience();
     this.#pump();
@@ -153,8 +190,10 @@ export class Reporter {
   }
 
   #fromTheStart(): void {
+    const newest = this.#options.backlog.newest();
     this.#cursor = 0;
     this.#out = 0;
+    this.#live = newest > 0 ? { from: newest, last: newest, out: 0 } : null;
     this.#endPatience();
   }
 }

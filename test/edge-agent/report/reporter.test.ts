@@ -41,6 +41,49 @@ test("rows that went out when the broker died are published again to the next on
   });
 });
 
+test("what is decided now goes out beside a backlog of days, not after it, and all of it arrives", async () => {
+  await onBroker(async ({ link, hub, arrived }) => {
+    const rows = new Rows(5000);
+    const reporter = makeReporter(link, rows);
+    await until("some of the backlog", () => arrived.length >= 100);
+    acknowledgeAll(hub, arrived, 5040);
+    const behind: number[] = [];
+    for (let id = 5001; id <= 5040; id++) {
+      const before = new Set(arrived).size;
+      rows.add(id);
+      reporter.wake();
+      await until(`row ${id}`, () => arrived.includes(id));
+      behind.push(new Set(arrived).size - before);
+      if (before < 4000) await sleep(20);
+    }
+    // Before it goes what is with the broker already, a window at most; of the thousands that wait, nothing.
+    assert.ok(Math.max(...behind) < 600, `${Math.max(...behind)} others went before one of them`);
+    await until("everything", () => rows.count === 0);
+    assert.equal(new Set(arrived).size, 5040);
+    assert.ok(arrived.length < 5040 + 600, `${arrived.length} publications of 5040 rows`);
+    reporter.stop();
+  });
+});
+
+test("rows that went out beside the backlog and were lost with the broker are sent again", async () => {
+  await onBroker(async ({ link, hub, broker, arrived }) => {
+    const rows = new Rows(2000);
+    const reporter = makeReporter(link, rows, 60_000);
+    await until("some of the backlog", () => arrived.length >= 100);
+    for (let id = 2001; id <= 2020; id++) rows.add(id);
+    reporter.wake();
+    await until("the new ones", () => arrived.includes(2020));
+    const lost = arrived.splice(0); // as if the broker had died before it delivered any of them
+    await broker.stop();
+    await broker.start();
+    acknowledgeAll(hub, arrived, 2020);
+    await until("an empty outbox", () => rows.count === 0);
+    assert.ok(lost.includes(2020));
+    assert.equal(new Set(arrived).size, 2020);
+    reporter.stop();
+  });
+});
+
 test("a malformed acknowledgement frees nothing and breaks nothing", async () => {
   await onBroker(async ({ link, hub, arrived }) => {
     const rows = new Rows(3);
@@ -75,6 +118,14 @@ class Rows implements Backlog {
     return rows.map((one) => ({ id: one, kind: "verdict" as const, camera: "line", payload: JSON.stringify({ seq: one }) }));
   }
 
+  newest(): number {
+    return this.#ids.at(-1) ?? 0;
+  }
+
+  add(id: number): void {
+    this.#ids.push(id);
+  }
+
   waitingUpTo(id: number): number {
     return this.#ids.filter((one) => one <= id).length;
   }
@@ -92,13 +143,13 @@ function makeReporter(link: Link, backlog: Backlog, firstRetryMs = 200): Reporte
 }
 
 /** From now on the hub acknowledges the contiguous front, ten times a second. */
-function acknowledgeAll(hub: Link, arrived: number[]): void {
+function acknowledgeAll(hub: Link, arrived: number[], last = 5000): void {
   const timer = setInterval(() => {
     const seen = new Set(arrived);
     let seq = 0;
     while (seen.has(seq + 1)) seq++;
     void hub.publish(TOPICS.ack, { schemaVersion: 1, boots: [{ bootId: BOOT, seq }] }, { retain: true }).catch(() => undefined);
-    if (seq === 5000) clearInterval(timer);
+    if (seq >= last) clearInterval(timer);
   }, 100);
   timer.unref();
 }
