@@ -39,6 +39,7 @@ import { VerdictHistory } from "./record/history.ts";
 import { Journal } from "./record/journal.ts";
 import { Outbox } from "./record/outbox.ts";
 import type { Retention } from "./record/retention.ts";
+import { BrokerCredentials } from "./report/broker-credentials.ts";
 import { Reporter } from "./report/reporter.ts";
 import { offlineStatus, StatusBeat } from "./report/status.ts";
 import { EvidenceStore } from "./samples/evidence-store.ts";
@@ -259,8 +260,10 @@ type ReportingParts = {
 function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, health, cameras, onFreed }: ReportingParts) {
   const topics = agentTopics(config.site, config.agent);
   const stage = log.child({ stage: "report" });
-  const link = connectLink({
+  const credentials = new BrokerCredentials({ broker: config.broker, onChange: () => link.renew(), log: stage });
+  const link: Link = connectLink({
     ...config.broker,
+    tls: () => credentials.material,
     clientId: `kenpin-${config.site}-${config.agent}`,
     will: { topic: topics.status, payload: offlineStatus(journal.bootId) },
     onState: stateLog(stage),
@@ -286,6 +289,8 @@ function startReporting({ config, log, closers }: Base, { journal, outbox, super
     log: stage,
   });
   link.onConnect(() => status.publish());
+  credentials.start();
+  closers.push(() => credentials.stop());
   closers.push(async () => {
     status.stop();
     reporter.stop();

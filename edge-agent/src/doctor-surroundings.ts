@@ -4,6 +4,7 @@ import { access, readdir, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { connectLink } from "@kenpin/messaging";
 import { type AgentConfig, errorLine } from "@kenpin/schema";
+import { readMaterial } from "./report/broker-credentials.ts";
 import { firstPicture } from "./capture/first-picture.ts";
 import type { LiveSource } from "./capture/open-source.ts";
 
@@ -74,6 +75,7 @@ export async function checkBroker({ site, agent, broker }: AgentConfig): Promise
   const timer = setTimeout(() => tell({ name: "broker", state: "failed", detail: `${host(broker.url)}: ${last}`, advice }), PATIENCE_MS);
   const link = connectLink({
     ...broker,
+    tls: () => readMaterial(broker),
     clientId: `kenpin-${site}-${agent}-doctor`, // the agent's own would end the agent's connection
     onState: (state, detail) => {
       if (state === "connected") tell({ name: "broker", state: "ok", detail: `${host(broker.url)} answers, ${detail}` });

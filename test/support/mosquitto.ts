@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -16,11 +16,15 @@ export const withoutMosquitto: string | false = BINARY ? false : "mosquitto is n
 
 export type Mosquitto = { url: string; pid: number; kill: () => Promise<void>; start: () => Promise<void>; stop: () => Promise<void> };
 
-export async function startMosquitto(): Promise<Mosquitto> {
+/** `tls` holds the lines of a listener that speaks TLS; see mosquitto.conf(5). A free port where none is given. */
+export async function startMosquitto({ tls = "", port: asked }: { tls?: string; port?: number } = {}): Promise<Mosquitto> {
   const folder = await mkdtemp(join(tmpdir(), "kenpin-mosquitto-"));
-  const port = await freePort();
+  const port = asked ?? (await freePort());
   const config = join(folder, "mosquitto.conf");
-  await writeFile(config, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`);
+  await writeFile(
+    config,
+    `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n${tls && `user ${userInfo().username}\n${tls}`}\n`,
+  );
   let child: ChildProcess | null = null;
   const start = async () => {
     child = spawn(BINARY as string, ["-c", config], { stdio: "ignore" });
@@ -35,7 +39,7 @@ export async function startMosquitto(): Promise<Mosquitto> {
   };
   await start();
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: `${tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`,
     get pid() {
       return child?.pid ?? 0;
     },

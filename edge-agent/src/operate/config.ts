@@ -42,7 +42,9 @@ export async function loadConfig(file: string): Promise<AgentConfig> {
   const { lineDoor: open } = config;
   if (open !== false && open.inspect) refuseTwins([open.inspect.camera, ...cameras.map(({ name }) => name)], file, "name");
   const lineDoor = open && open.tokenFile !== undefined ? { ...open, tokenFile: from(open.tokenFile) } : open;
-  return { ...config, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown, lineDoor };
+  const broker = { ...config.broker };
+  for (const name of ["ca", "cert", "key"] as const) if (broker[name] !== undefined) broker[name] = from(broker[name]);
+  return { ...config, broker, dataDir: from(config.dataDir), bundle: from(config.bundle), cameras, inspector, page: shown, lineDoor };
 }
 
 /** A camera's part is answered at one station. */

@@ -5,12 +5,16 @@
 import { KenpinError } from "@kenpin/schema";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 
+/** Whom to trust in place of the system's authorities, and who this client is. */
+export type TlsMaterial = { ca?: string | undefined; cert?: string | undefined; key?: string | undefined };
 type Will = { topic: string; payload: unknown };
 export type LinkOptions = {
   url: string;
   clientId: string;
   username?: string | undefined;
   password?: string | undefined;
+  /** Asked anew for every connection, so that certificates may be renewed while it lasts; PEM. */
+  tls?: (() => TlsMaterial) | undefined;
   will?: Will;
   onState?: (state: "connected" | "away", detail: string) => void;
 };
@@ -21,11 +25,14 @@ export type Link = {
   /** Handlers get parsed JSON; what cannot be parsed arrives as undefined, so the caller may count it. */
   subscribe: (filter: string, handler: (topic: string, payload: unknown, raw: Uint8Array) => void, options?: { shared?: string }) => void;
   onConnect: (handler: () => void) => void;
+  /** Ends the connection as a client does that says goodbye, and opens another one at once, with what `tls` gives now. */
+  renew: () => void;
   close: () => Promise<void>;
 };
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 15_000;
+const FAREWELL_MS = 2000;
 /** A verdict with sixteen regions has 4 kB; nothing of ours comes near this. */
 export const PAYLOAD_LIMIT_BYTES = 256 * 1024;
 const REFUSED_VERSION = 1;
@@ -112,6 +119,14 @@ export function connectLink(options: LinkOptions): Link {
       connectHandlers.push(handler);
       if (client.connected) handler();
     },
+    renew: () => {
+      if (closed || timer) return; // the next try asks `tls` anyway
+      const old = client;
+      old.end(false); // with a DISCONNECT, so that the broker does not publish the will
+      setTimeout(() => {
+        if (old === client && !closed && !timer) reopenLater(); // a broker that hangs answers nothing
+      }, FAREWELL_MS).unref();
+    },
     close: async () => {
       closed = true;
       if (timer) clearTimeout(timer);
@@ -126,8 +141,12 @@ function withoutLogin(url: string): string {
   return parsed ? `${parsed.protocol}//${parsed.host}` : "the given address";
 }
 
-function clientOptions({ clientId, username, password, will }: LinkOptions, version: 4 | 5): IClientOptions {
+function clientOptions({ clientId, username, password, tls, will }: LinkOptions, version: 4 | 5): IClientOptions {
+  const { ca, cert, key } = tls?.() ?? {};
   return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
     protocolVersion: version,
     clientId,
     clean: true,

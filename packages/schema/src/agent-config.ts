@@ -209,6 +209,21 @@ export const StationConfig = z.strictObject({
 });
 export type StationConfig = z.infer<typeof StationConfig>;
 
+const PemFile = z.string().min(1).max(1000).optional();
+
+/** With `mqtts:` the certificate files are read again when they change, without a restart. */
+export const BrokerConfig = z
+  .strictObject({
+    url: z.url({ protocol: /^mqtts?$/ }),
+    username: z.string().optional(),
+    password: z.string().optional(),
+    ca: PemFile.describe("authorities to trust in place of the system's, PEM"),
+    cert: PemFile.describe("this agent's certificate, PEM"),
+    key: PemFile.describe("its private key, PEM"),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), "a client certificate needs both cert and key")
+  .refine(({ url, ca, cert }) => url.startsWith("mqtts:") || (ca ?? cert) === undefined, "ca, cert and key need an mqtts: address");
+
 /** What stays on the device's disk, and how long. What the hub has not acknowledged is no part of it: it stays. */
 export const RecordConfig = z.strictObject({
   /** Verdicts that the hub has acknowledged; 0 keeps none. */
@@ -234,7 +249,7 @@ export const AgentConfig = z.strictObject({
   line: Name,
   agent: Name,
   dataDir: z.string(),
-  broker: z.strictObject({ url: z.url({ protocol: /^mqtts?$/ }), username: z.string().optional(), password: z.string().optional() }),
+  broker: BrokerConfig,
   hub: z.strictObject({ url: z.url({ protocol: /^https?$/ }), token: z.string().min(16) }),
   /** Public root key (Ed25519, JWK `x`) that names the signing keys this agent trusts. */
   rootKey: z.string().regex(/^[A-Za-z0-9_-]{43}$/, "an Ed25519 public key in base64url"),
