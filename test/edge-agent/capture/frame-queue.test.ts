@@ -14,7 +14,12 @@ test("newest-first lets a new frame overtake those that wait, counted", async ()
   await withQueue("newest-first", 2, async ({ offer, answered, queue, release }) => {
     const offered = ["b", "c", "d", "e"].map((id) => offer(id)); // two may wait
     release();
-    assert.deepEqual(await Promise.all(offered), [{ shed: "newer-frame" }, { shed: "newer-frame" }, { shed: "newer-frame" }, { verdict: null }]);
+    assert.deepEqual(await Promise.all(offered), [
+      { shed: "newer-frame" },
+      { shed: "newer-frame" },
+      { shed: "newer-frame" },
+      { verdict: null },
+    ]);
     assert.deepEqual(answered(), ["in hand", "e"]);
     assert.deepEqual({ ...queue.counts, waiting: queue.waiting }, counts({ offered: 5, answered: 2, shedNewer: 3 }));
   });

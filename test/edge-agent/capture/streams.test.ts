@@ -86,7 +86,7 @@ test("a stream that shows one and the same picture for ever is told as frozen", 
   process.env["TEST_RTSP_PASSWORD"] = LOGIN.password;
   const login = { username: LOGIN.username, passwordEnv: "TEST_RTSP_PASSWORD" };
   try {
-    await withSource({}, { kind: "rtsp", url: server.url, login, silenceMs: 3000 }, async ({ frames }) => {
+    await withSource({}, { kind: "rtsp", url: server.url, login, silenceMs: 3000, framesPerSecond: 10 }, async ({ frames }) => {
       await until("moving pictures", () => frames.length >= 5);
       const watch = new CameraWatch();
       assert.ok(frames.every((frame) => watch.judge(frame, null) === null));
@@ -169,8 +169,11 @@ test("ffmpeg is asked for what the configuration says", async () => {
   assert.ok(usb.kind === "usb");
   assert.equal(
     (await usbProgram(usb)).args.join(" "),
-    "-nostdin -hide_banner -loglevel error -f v4l2 -input_format mjpeg -video_size 640x480 -i /dev/video0 -map 0:v:0 -an -vf fps=5 -c:v png -f image2pipe pipe:1",
+    "-nostdin -hide_banner -loglevel error -f v4l2 -input_format mjpeg -video_size 640x480 -i /dev/video0 -map 0:v:0 -an -vf select=isnan(prev_selected_t)+gte(t-prev_selected_t\\,0.1800) -fps_mode passthrough -c:v png -f image2pipe pipe:1",
   );
+  await withProgram("echo 'ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright'", async (command) => {
+    assert.ok((await usbProgram({ ...usb, command })).args.join(" ").includes("-vsync passthrough"));
+  });
   process.env["TEST_RTSP_PASSWORD"] = LOGIN.password;
   const rtsp = of({
     kind: "rtsp",
