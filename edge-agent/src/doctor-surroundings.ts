@@ -2,7 +2,7 @@
 import { constants, existsSync } from "node:fs";
 import { access, readdir, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { connectLink } from "@kenpin/messaging";
+import { connectLink, type TlsMaterial } from "@kenpin/messaging";
 import { type AgentConfig, errorLine } from "@kenpin/schema";
 import { readMaterial } from "./report/broker-credentials.ts";
 import { firstPicture } from "./capture/first-picture.ts";
@@ -69,13 +69,20 @@ export function checkClock(offMs: number | null): Check {
 }
 
 export async function checkBroker({ site, agent, broker }: AgentConfig): Promise<Check> {
+  let tls: TlsMaterial;
+  try {
+    tls = readMaterial(broker);
+  } catch (error) {
+    const advice = "name PEM files that this user may read; inspection goes on without the broker";
+    return { name: "broker", state: "failed", detail: errorLine(error), advice };
+  }
   const { promise: told, resolve: tell } = Promise.withResolvers<Check>();
   const advice = "see that the broker runs and that broker.url, username and password are right; inspection goes on without it";
   let last = "no answer";
   const timer = setTimeout(() => tell({ name: "broker", state: "failed", detail: `${host(broker.url)}: ${last}`, advice }), PATIENCE_MS);
   const link = connectLink({
     ...broker,
-    tls: () => readMaterial(broker),
+    tls: () => tls,
     clientId: `kenpin-${site}-${agent}-doctor`, // the agent's own would end the agent's connection
     onState: (state, detail) => {
       if (state === "connected") tell({ name: "broker", state: "ok", detail: `${host(broker.url)} answers, ${detail}` });

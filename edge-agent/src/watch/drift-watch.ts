@@ -12,7 +12,7 @@ import { type Row, TRAITS } from "./drift-figures.ts";
 export type DriftReference = { decidedBy: string; at: string; rows: Row[] };
 export type DriftReading = Pick<Drift, "state" | "since" | "referenceAt" | "frames" | "test" | "figures">;
 export type DriftWatchOptions = {
-  /** Where a whole reference is kept over a restart; null forgets it. */
+  /** Where a reference is kept over a restart, also one that is not whole yet: a slow line may need days. null forgets it. */
   kept: { read: () => DriftReference | null; write: (reference: DriftReference | null) => void };
   random: Random;
   now: () => Date;
@@ -29,6 +29,8 @@ const ALPHA = SHIFT_ALARM_RATE / WINDOWS_A_SHIFT;
 const BLOCK_FRAMES = 5;
 /** Where a picture has no noise, p tells differences that matter to nobody; below this MMD² there is nothing to see. */
 const LEAST_MMD2 = 0.01;
+/** A reference that grows is kept every so many frames. */
+const KEEP_EVERY = 20;
 /** An alarm ends after so many windows in a row that say nothing of a drift, not even at the level one looks at once. */
 const CALM_WINDOWS = 2;
 const CALM_P = 0.05;
@@ -40,7 +42,7 @@ export class DriftWatch {
   #options: DriftWatchOptions;
   #reference: DriftReference | null;
   #decidedBy: string | null;
-  #gathering: Row[] = [];
+  #gathering: Row[];
   #window: Row[] = [];
   #lastAt = Number.NEGATIVE_INFINITY;
   #state: DriftState = "gathering";
@@ -51,10 +53,13 @@ export class DriftWatch {
 
   constructor(options: DriftWatchOptions) {
     this.#options = options;
-    this.#reference = options.kept.read();
-    this.#decidedBy = this.#reference?.decidedBy ?? null;
+    const kept = options.kept.read();
+    const isWhole = kept !== null && kept.rows.length >= REFERENCE_FRAMES;
+    this.#reference = isWhole ? kept : null;
+    this.#gathering = kept && !isWhole ? kept.rows : [];
+    this.#decidedBy = kept?.decidedBy ?? null;
     this.#since = options.now().toISOString();
-    if (this.#reference) this.#state = "steady";
+    if (isWhole) this.#state = "steady";
   }
 
   get state(): DriftState {
@@ -90,7 +95,7 @@ export class DriftWatch {
 
   /** What is shown from now on is what should be. */
   forget(decidedBy: string | null = this.#decidedBy): void {
-    if (this.#reference) this.#options.kept.write(null);
+    if (this.#reference || this.#gathering.length > 0) this.#options.kept.write(null);
     this.#reference = null;
     this.#decidedBy = decidedBy;
     this.#gathering = [];
@@ -100,12 +105,13 @@ export class DriftWatch {
 
   #gather(row: Row, decidedBy: string): DriftReading | null {
     this.#gathering.push(row);
+    const reference = { decidedBy, at: this.#options.now().toISOString(), rows: this.#gathering };
+    if (this.#gathering.length % KEEP_EVERY === 0) this.#options.kept.write(reference);
     if (this.#gathering.length < REFERENCE_FRAMES) return null;
-    this.#reference = { decidedBy, at: this.#options.now().toISOString(), rows: this.#gathering };
+    this.#reference = reference;
     this.#gathering = [];
-    this.#options.kept.write(this.#reference);
     this.#enter("steady");
-    return this.#reading(this.#reference, [], null);
+    return this.#reading(reference, [], null);
   }
 
   #judge(reference: DriftReference, window: Row[]): DriftReading {

@@ -124,6 +124,23 @@ test("a reference is kept over a restart, so that what changed meanwhile is foun
   }
 });
 
+test("a reference that a slow line has begun goes on after a restart", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "kenpin-drift-"));
+  try {
+    const db = openDatabase(join(folder, "agent.db"));
+    const before = new Line(19, keptReference(db, "line"));
+    before.run(150);
+    const after = new Line(20, keptReference(db, "line"));
+    after.run(REFERENCE_FRAMES - 140 - 1); // the last ten were not kept yet
+    assert.equal(after.watch.state, "gathering");
+    after.run(1);
+    assert.equal(after.watch.state, "steady");
+    db.close();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 /** A camera on a line whose parts vary as parts do: a few with defects, a light that breathes. */
 class Line {
   readonly watch: DriftWatch;
