@@ -33,6 +33,31 @@ test("a frame that is pushed gets its verdict back, which is on its way to the h
   }
 });
 
+test("frames that are pushed faster than they can be looked at are refused and counted, and every one taken is answered", async () => {
+  const site = await openDoorSite();
+  try {
+    const agent = await site.startAgent();
+    const { url } = (await agent.logged("line-door-open")) as { url: string };
+    const frame = await drawFrame();
+    const push = async (i: number) => {
+      const headers = { authorization: `Bearer ${TOKEN}` };
+      const { status } = await fetch(`${url}/v1/frames/pushed?trigger=part-${i}`, { method: "POST", body: frame, headers });
+      return status;
+    };
+    const statuses = await Promise.all(Array.from({ length: 40 }, (_, i) => push(i)));
+    const taken = statuses.filter((status) => status === 200).length;
+    assert.ok(taken >= 8 && taken < 40, `${taken} of 40 were taken`);
+    assert.equal(statuses.filter((status) => status === 503).length, 40 - taken);
+    await until("the verdicts", () => site.inbox.verdicts.length === taken);
+    const said = agent.last("frames-shed");
+    assert.equal(said?.["reason"], "shedFull");
+    const counts = () => site.inbox.statuses.at(-1)?.cameras?.find(({ name }) => name === "pushed")?.frames;
+    await until("the counts in the status", () => counts()?.answered === taken && counts()?.shedFull === 40 - taken, 60_000);
+  } finally {
+    await site.close();
+  }
+});
+
 /** A site whose second camera is pushed to. */
 async function openDoorSite(): Promise<EdgeSite> {
   const site = await openSite();

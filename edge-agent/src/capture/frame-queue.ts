@@ -67,6 +67,12 @@ export class FrameQueue {
     for (const { settle } of this.#waiting.splice(0)) settle(this.#shed("shedStopping"));
   }
 
+  /** Lets go of a frame before it has come, since there is no room for it. */
+  refuse(): Outcome {
+    this.counts.offered++;
+    return this.#shed("shedFull");
+  }
+
   /** Whether a frame that may wait would be refused now. */
   get isFull(): boolean {
     return this.#waiting.length >= this.#options.frames || this.#bytes >= LIMIT_BYTES;

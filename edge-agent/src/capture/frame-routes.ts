@@ -24,8 +24,8 @@ export function frameRoutes(sources: ReadonlyMap<string, Source>): Hono {
   routes.post("/v1/frames/:camera", async (c) => {
     const camera = find(sources, c.req.param("camera"));
     const { trigger = randomUUID() } = parseAtDoor(PushQuery, c.req.query(), "the query");
-    const bytes = await readLimited(c.req.raw.body, FRAME_LIMIT_BYTES, "the frame");
-    return c.json(verdictOf(await camera.push(trigger, bytes)));
+    const read = () => readLimited(c.req.raw.body, FRAME_LIMIT_BYTES, "the frame");
+    return c.json(verdictOf(await camera.push(trigger, read)));
   });
   return routes;
 }

@@ -12,6 +12,8 @@ export type PushAnswer = Outcome | { shed: "camera-paused" };
 export class PushedFrames implements Source {
   #options: SourceOptions;
   #queue: FrameQueue;
+  /** Pictures whose bytes are on their way: they need room too. */
+  #arriving = 0;
 
   constructor(options: SourceOptions) {
     const { camera, onFrame, log } = options;
@@ -47,9 +49,16 @@ export class PushedFrames implements Source {
     return null;
   }
 
-  async push(triggerId: string, bytes: Uint8Array): Promise<PushAnswer> {
+  /** `read` brings the picture; it is not asked where there would be no room for it. */
+  async push(triggerId: string, read: () => Promise<Uint8Array>): Promise<PushAnswer> {
     const { camera, isPaused } = this.#options;
     if (isPaused()) return { shed: "camera-paused" };
+    const waiting = orderOf(camera) === "every-frame" ? this.#queue.waiting : 0;
+    if (waiting + this.#arriving >= camera.queue.frames) return this.#queue.refuse();
+    this.#arriving++;
+    const bytes = await read().finally(() => {
+      this.#arriving--;
+    });
     // Whoever sends it is told when it was let go of, so a newer one may overtake it where that is the order.
     return this.#queue.offer(liveFrame(camera, { trigger: { id: triggerId, since: performance.now() }, isAsked: false, bytes }));
   }
