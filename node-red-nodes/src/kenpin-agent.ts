@@ -1,7 +1,8 @@
 /**
- * kenpin-agent: how an agent is, and what it is told. In: pause, resume or teach, for one camera. Out: the agents' status on the first
+ * kenpin-agent: how an agent is, and what it is told. In: pause, resume, teach or trigger, for one camera. Out: the agents' status on the first
  * output whenever one changes, and on the second the agent's own reply to a command. Commands go through the hub, which signs them.
  */
+import { randomUUID } from "node:crypto";
 import { AgentStatus, CommandRequest, KenpinError, Name, parseAtDoor, parseTopic } from "@kenpin/schema";
 import { z } from "zod";
 import { fitting, listed } from "./filter.ts";
@@ -12,7 +13,7 @@ const AgentNodeConfig = z.object({
   site: z.string().trim().default(""),
   agent: z.string().trim().default(""),
   camera: z.string().trim().default(""),
-  command: z.enum(["message", "pause", "resume", "teach"]).default("message"),
+  command: z.enum(["message", "pause", "resume", "teach", "trigger"]).default("message"),
   count: z.coerce.number().int().min(1).max(500).default(20),
 });
 type AgentNodeConfig = z.infer<typeof AgentNodeConfig>;
@@ -48,9 +49,14 @@ export function kenpinAgent(RED: Red): void {
 function commandOf({ command, camera, count }: AgentNodeConfig, message: Message): CommandRequest {
   const name = command === "message" ? message.payload : command;
   const asked = typeof name === "object" && name !== null ? name : { name };
-  const wanted = { camera: message["camera"] ?? camera, ...asked };
-  const isTeach = (wanted as { name?: unknown }).name === "teach";
-  return parseAtDoor(CommandRequest, isTeach ? { count: message["count"] ?? count, ...wanted } : wanted, "the command");
+  const wanted: { name?: unknown; camera: unknown } = { camera: message["camera"] ?? camera, ...asked };
+  return parseAtDoor(CommandRequest, { ...needed(wanted, message, count), ...wanted }, "the command");
+}
+
+/** What a command needs beside its camera and may leave to the node. */
+function needed({ name }: { name?: unknown }, message: Message, count: number): object {
+  if (name === "teach") return { count: message["count"] ?? count };
+  return name === "trigger" ? { trigger: message["trigger"] ?? randomUUID() } : {};
 }
 
 function one(name: unknown, what: string): string {

@@ -1,13 +1,7 @@
 /** kenpin-label, kenpin-sample, kenpin-agent and kenpin-rollout in a real Node-RED 5 and 4.1, with a real broker and hub, run as their examples say. */
 import assert from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { agentTopics, type AgentStatus, type BundleReported, type BundleRow, type Label, type Sample, SignedCommand } from "@kenpin/schema";
-import { pino } from "pino";
-import { openKeys } from "../../cloud-trainer/src/bundle/keys.ts";
-import { openShelf } from "../../cloud-trainer/src/bundle/shelf.ts";
-import { openDatabase } from "../../cloud-trainer/src/serve/database.ts";
 import {
   end,
   makePicture,
@@ -21,8 +15,8 @@ import {
   startSite,
   until,
 } from "../support/hub.ts";
-import { stageTestBundle } from "../support/staged-bundle.ts";
 import { type Addresses, example, faultOf, idOf, type NodeRed, startNodeRed, type Version } from "./node-red.ts";
+import { shelve } from "./shelved-bundles.ts";
 
 const TOPICS = agentTopics("demo", "edge-1");
 
@@ -38,7 +32,7 @@ for (const version of ["5", "4.1"] satisfies Version[]) {
     before(async () => {
       site = await startSite();
       await end(site.hub.child, "SIGTERM");
-      bundle = await shelve(site.dataDir);
+      [bundle] = (await shelve(site.dataDir, ["cloth"])) as [BundleRow];
       await site.restartHub("SIGTERM");
       agent = await speakAs(site, "edge-1");
       red = await startNodeRed({ version });
@@ -120,7 +114,7 @@ for (const version of ["5", "4.1"] satisfies Version[]) {
       agent.link.subscribe(TOPICS.commands, (topic, payload) => {
         const { replyTo, correlationId } = SignedCommand.parse(payload);
         const name = topic.split("/").at(-1);
-        const ok = name === "pause";
+        const ok = name === "pause" || name === "trigger";
         const reply = { schemaVersion: 1, correlationId, ok, state: ok ? "accepted" : "refused", message: `${name} on camera line` };
         void agent.link.publish(replyTo, reply);
       });
@@ -228,17 +222,4 @@ function statusOf(state: AgentStatus["state"], bootId: string): AgentStatus {
 /** Debug messages carry bytes as {type: "Buffer", data}, as JSON does. */
 function bytesOf(value: unknown): Buffer {
   return Buffer.from((value as { data: number[] }).data);
-}
-
-/** Puts one real bundle on the hub's shelf while the hub is down. */
-async function shelve(dataDir: string): Promise<BundleRow> {
-  const database = openDatabase(join(dataDir, "hub.sqlite"));
-  const keys = await openKeys({ dataDir, now: new Date(), log: pino({ level: "silent" }) });
-  const baseDir = join(dataDir, "base");
-  await mkdir(baseDir);
-  await writeFile(join(baseDir, "model.safetensors"), "only its digest is asked for");
-  const shelf = await openShelf({ database, dataDir, baseDir, keys, stage: ({ outDir }) => stageTestBundle(outDir) });
-  const row = await shelf.make({ name: "cloth", good: ["even cloth"], bad: ["torn cloth"] });
-  await database.close();
-  return row;
 }

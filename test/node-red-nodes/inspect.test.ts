@@ -105,7 +105,7 @@ for (const version of ["5", "4.1"] satisfies Version[]) {
       for (const name of Object.keys(bad)) await red.inject(idOf(flow, name));
       const codes = (await red.said("wrong", 3)).map(({ msg }) => /\[([\w-]+)\]$/.exec(faultOf(msg))?.[1]);
       assert.deepEqual(codes.sort(), ["picture-expected", "picture-not-fetched", "picture-unreadable"]);
-      await red.deploy(flow.map((node) => (node.name === "a file" ? { ...node, payloadType: "json", payload: "{}" } : node)));
+      await red.deploy(flow.map((node) => (node["name"] === "a file" ? { ...node, payloadType: "json", payload: "{}" } : node)));
       await red.inject(idOf(flow, "a file"));
       assert.match(faultOf(await red.hears("wrong", 4)), /\[picture-missing\]$/);
       assert.equal(red.child.exitCode, null);
