@@ -4,20 +4,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createRandom, type Random } from "@kenpin/stats";
 import { openDatabase } from "../../../edge-agent/src/database.ts";
-import { driftRow, type Row, TRAITS } from "../../../edge-agent/src/watch/drift-figures.ts";
 import { keptReference } from "../../../edge-agent/src/watch/drift-reference-store.ts";
-import {
-  DriftWatch,
-  type DriftReading,
-  type DriftReference,
-  EVERY_MS,
-  REFERENCE_FRAMES,
-  WINDOW_FRAMES,
-} from "../../../edge-agent/src/watch/drift-watch.ts";
-
-const SETTINGS = "one set of settings";
+import { EVERY_MS, REFERENCE_FRAMES, WINDOW_FRAMES } from "../../../edge-agent/src/watch/drift-watch.ts";
+import { Line } from "../../support/drifting-line.ts";
 
 test("a lamp that dims by a tenth, sharper words or another score are found within two windows: 100 frames a second apart", () => {
   const changes: Record<string, Partial<Record<string, number>>> = {
@@ -140,53 +130,3 @@ test("a reference that a slow line has begun goes on after a restart", async () 
     await rm(folder, { recursive: true, force: true });
   }
 });
-
-/** A camera on a line whose parts vary as parts do: a few with defects, a light that breathes. */
-class Line {
-  readonly watch: DriftWatch;
-  settings = SETTINGS;
-  isTaught = true;
-  kept: DriftReference | null = null;
-  #random: Random;
-  #at = 0;
-  #breath = 0;
-
-  constructor(seed: number, kept?: ConstructorParameters<typeof DriftWatch>[0]["kept"]) {
-    this.#random = createRandom(seed);
-    const write = (reference: DriftReference | null) => {
-      this.kept = reference;
-    };
-    const own = { read: () => this.kept, write };
-    this.watch = new DriftWatch({ kept: kept ?? own, random: createRandom(seed + 1), now: () => new Date(this.#at) });
-  }
-
-  run(frames: number, change: Partial<Record<string, number>> = {}): DriftReading[] {
-    return Array.from({ length: frames }, () => this.frame(change, EVERY_MS)).filter((reading) => reading !== null);
-  }
-
-  frame(change: Partial<Record<string, number>>, ms: number): DriftReading | null {
-    this.#at += ms;
-    return this.watch.take(this.#row(change), { at: this.#at, decidedBy: this.settings });
-  }
-
-  #row(change: Partial<Record<string, number>>): Row {
-    const random = this.#random;
-    const bad = random.next() < 0.05 ? 4 : 0;
-    this.#breath = 0.5 * this.#breath + random.normal();
-    const logit = -2 + bad + 0.8 * random.normal();
-    const row = driftRow({
-      score: 1 / (1 + Math.exp(-logit)),
-      textLogit: logit + 0.3 * random.normal(),
-      referenceZ: this.isTaught ? bad + random.normal() : null,
-      strangeness: this.isTaught ? 0.1 + 0.1 * random.normal() : null,
-      stats: {
-        mean: 120 + 2 * this.#breath + random.normal(),
-        contrast: 40 * Math.exp(0.05 * random.normal()),
-        sharpness: 20 * Math.exp(0.08 * random.normal()),
-        clipped: 0.01,
-        colour: { red: 3 + random.normal(), blue: -4 + random.normal() },
-      },
-    });
-    return row.map((value, i) => (value === null ? null : value + (change[(TRAITS[i] as (typeof TRAITS)[number]).name] ?? 0)));
-  }
-}
