@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { type AgentClient, createAgentClient, createHubClient, type HubClient } from "@kenpin/client";
 import { errorLine, KenpinError, Name, parseAtDoor } from "@kenpin/schema";
 import { z } from "zod";
+import { tlsMaterial } from "./broker-tls.ts";
 import type { Red, RedNode } from "./node-red.ts";
 import { type PeerState, Pulse, PULSE_TIMEOUT_MS } from "./peer.ts";
 import { type BrokerOptions, type Kind, type Listener, Subscriptions } from "./subscriptions.ts";
@@ -30,6 +31,8 @@ const LinkConfig = z.object({
   agent: z.union([blank, z.url({ protocol: /^https?$/, error: "http://host:8322 or https://host was expected" })]).optional(),
   site: z.union([blank, Name]).optional(),
   agentName: z.union([blank, Name]).optional(),
+  /** The id of a tls-config node. */
+  tls: z.string().max(100).optional(),
 });
 type LinkConfig = z.infer<typeof LinkConfig>;
 
@@ -39,7 +42,8 @@ export function kenpinLink(RED: Red): void {
     function (this: LinkNode, config: object) {
       RED.nodes.createNode(this, config);
       try {
-        openLink(this, parseAtDoor(LinkConfig, config, "kenpin-link"));
+        const parsed = parseAtDoor(LinkConfig, config, "kenpin-link");
+        openLink(this, parsed, parsed.tls ? tlsMaterial(RED.nodes.getNode(parsed.tls)) : undefined);
       } catch (error) {
         this.error(errorLine(error)); // nodes that name it show that they have no link
       }
@@ -55,11 +59,11 @@ export function kenpinLink(RED: Red): void {
   );
 }
 
-function openLink(node: LinkNode, config: LinkConfig): void {
+function openLink(node: LinkNode, config: LinkConfig, tls: BrokerOptions["tls"]): void {
   const ended = new AbortController();
   const hub = config.hub === undefined ? null : { url: config.hub, token: node.credentials?.["hubToken"] ?? "" };
   const agent = config.agent === undefined ? null : { url: config.agent, token: node.credentials?.["agentToken"] ?? "" };
-  const subscriptions = new Subscriptions(brokerOptions(node, config), (error) => node.error(errorLine(error)));
+  const subscriptions = new Subscriptions(brokerOptions(node, config, tls), (error) => node.error(errorLine(error)));
   const impatient = {
     hub: hub && createHubClient({ ...hub, timeoutMs: PULSE_TIMEOUT_MS, signal: ended.signal }),
     agent: agent && createAgentClient({ ...agent, timeoutMs: PULSE_TIMEOUT_MS }),
@@ -84,7 +88,11 @@ function openLink(node: LinkNode, config: LinkConfig): void {
   });
 }
 
-function brokerOptions({ id, credentials = {} }: LinkNode, { broker, site, agentName }: LinkConfig): BrokerOptions | null {
+function brokerOptions(
+  { id, credentials = {} }: LinkNode,
+  { broker, site, agentName }: LinkConfig,
+  tls: BrokerOptions["tls"],
+): BrokerOptions | null {
   if (broker === undefined) return null;
   if (credentials["brokerPassword"] && !credentials["brokerUser"]) {
     throw new KenpinError("link-incomplete", "the link has a broker's password and no user; brokers refuse one without the other");
@@ -95,6 +103,7 @@ function brokerOptions({ id, credentials = {} }: LinkNode, { broker, site, agent
     clientId: `kenpin-nodered-${id.slice(0, 8)}-${randomUUID().slice(0, 8)}`,
     username: credentials["brokerUser"] || undefined,
     password: credentials["brokerPassword"] || undefined,
+    tls,
     site,
     agent: agentName,
   };

@@ -16,7 +16,7 @@ const KINDS = {
 } as const;
 export type Kind = keyof typeof KINDS;
 export type Listener = (topic: string, payload: unknown) => void;
-export type BrokerOptions = Pick<LinkOptions, "url" | "clientId" | "username" | "password"> & {
+export type BrokerOptions = Pick<LinkOptions, "url" | "clientId" | "username" | "password" | "tls"> & {
   /** Narrow what is subscribed to; all of them where left out. */
   site?: string | undefined;
   agent?: string | undefined;
@@ -69,12 +69,13 @@ export class Subscriptions {
 
   #open(): Link | null {
     if (!this.#options || this.#link) return this.#link;
-    const { url, clientId, username, password } = this.#options;
+    const { url, clientId, username, password, tls } = this.#options;
     this.#link = connectLink({
       url,
       clientId,
       username,
       password,
+      tls,
       onState: (state, detail) => this.#tellState(state, detail),
     });
     return this.#link;

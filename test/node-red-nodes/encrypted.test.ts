@@ -26,21 +26,23 @@ let site: Site;
 let mosquitto: ChildProcess;
 let proxy: Server;
 let red: NodeRed;
-let [brokerUrl, hubUrl] = ["", ""];
+/** `knownUrl`: where the broker asks for its clients' certificates. */
+let [brokerUrl, knownUrl, hubUrl] = ["", "", ""];
 
 before(async () => {
   if (skip) return;
   folder = await mkdtemp(join(tmpdir(), "kenpin-tls-"));
   await makeCertificates();
   site = await startSite();
-  const port = await freePort();
+  const [port, knownPort] = [await freePort(), await freePort()];
   execFileSync("mosquitto_passwd", ["-b", "-c", join(folder, "passwords"), "node-red", "right"], { stdio: "ignore" });
-  await writeFile(join(folder, "mosquitto.conf"), mosquittoConfig(port));
+  await writeFile(join(folder, "mosquitto.conf"), mosquittoConfig(port, knownPort));
   mosquitto = spawn("mosquitto", ["-c", join(folder, "mosquitto.conf")], {
     stdio: "ignore",
     env: { ...process.env, PATH: `${process.env["PATH"]}:/usr/sbin` },
   });
   brokerUrl = `mqtts://localhost:${port}`;
+  knownUrl = `mqtts://localhost:${knownPort}`;
   hubUrl = await startProxy();
   red = await startNodeRed({ env: { NODE_EXTRA_CA_CERTS: join(folder, "ca.crt") } });
 });
@@ -85,6 +87,29 @@ test("without the site's authority neither is trusted, and that shows", { skip }
   }
 });
 
+test("a tls-config node brings the site's authority and a certificate by which the broker knows Node-RED", { skip }, async () => {
+  const stranger = await startNodeRed();
+  try {
+    const own = (files: object): FlowNode => ({
+      ...{ id: "tls0000000000001", type: "tls-config", name: "", certname: "", keyname: "", caname: "", servername: "", alpnprotocol: "" },
+      ...{ verifyservercert: true, ca: join(folder, "ca.crt"), ...files },
+    });
+    const withTls = async (files: object) => {
+      const link = { tls: "tls0000000000001", credentials: {} };
+      const flow = await example("02 - verdict", { broker: knownUrl }, ({ type }) => (type === "kenpin-link" ? link : {}));
+      await stranger.deploy([...flow, own(files)]);
+      return idOf(flow, "kenpin-verdict");
+    };
+    const certificate = { cert: join(folder, "client.crt"), key: join(folder, "client.key") };
+    await stranger.shows(await withTls(certificate), "kenpin.status.connected");
+    await stranger.shows(await withTls({ cert: "", key: "" }), "kenpin.status.broker-away");
+    await stranger.shows(await withTls({ ...certificate, verifyservercert: false }), "kenpin.status.not-set-up");
+    assert.match(stranger.log(), /\[tls-unverified\]/);
+  } finally {
+    await stranger.stop();
+  }
+});
+
 async function verdictFlow(password: string): Promise<FlowNode[]> {
   const credentials = { brokerUser: "node-red", brokerPassword: password };
   return example("02 - verdict", { broker: brokerUrl }, ({ type }) => (type === "kenpin-link" ? { credentials } : {}));
@@ -95,10 +120,12 @@ function publish(topic: string, payload: unknown): void {
   execFileSync("mosquitto_pub", [...login, "-h", "localhost", "-p", new URL(brokerUrl).port, "-t", topic, "-m", JSON.stringify(payload)]);
 }
 
-function mosquittoConfig(port: number): string {
-  const files = { certfile: "server.crt", keyfile: "server.key", password_file: "passwords" };
-  const lines = Object.entries(files).map(([name, file]) => `${name} ${join(folder, file)}`);
-  return ["user root", `listener ${port} 127.0.0.1`, ...lines, "allow_anonymous false", "persistence false", ""].join("\n");
+function mosquittoConfig(port: number, knownPort: number): string {
+  const server = [`certfile ${join(folder, "server.crt")}`, `keyfile ${join(folder, "server.key")}`];
+  const login = [`listener ${port} 127.0.0.1`, ...server, `password_file ${join(folder, "passwords")}`, "allow_anonymous false"];
+  const certificate = [`listener ${knownPort} 127.0.0.1`, ...server, `cafile ${join(folder, "ca.crt")}`];
+  const known = [...certificate, "require_certificate true", "use_identity_as_username true", "allow_anonymous false"];
+  return ["user root", "per_listener_settings true", "persistence false", ...login, ...known, ""].join("\n");
 }
 
 async function makeCertificates(): Promise<void> {
@@ -109,6 +136,8 @@ async function makeCertificates(): Promise<void> {
   await writeFile(join(folder, "names"), "subjectAltName=DNS:localhost\n");
   const signed = ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
   openssl([...signed, "-extfile", "names", "-out", "server.crt"]);
+  openssl(["req", ...key, "-keyout", "client.key", "-out", "client.csr", "-subj", "/CN=node-red"]);
+  openssl([...signed.with(3, "client.csr"), "-out", "client.crt"]);
 }
 
 /** As a site's own web server stands in front of a hub. */
