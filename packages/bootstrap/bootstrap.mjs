@@ -24,6 +24,7 @@ const COMMANDS = {
   test: () => node("test/run.ts"),
   check: () => node("test/check.ts"),
   "bench:int8": () => node("test/bench/int8.ts"),
+  study: () => node("test/study/main.ts"),
   setup: () => 0,
 };
 

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from .generator import FAMILIES, ROLES, draw_episodes
 from .generator.defects import DEFECTS
 from .job import Refused
-from .surfaces import TOUCHED, TOUCHED_WEIGHT, UNTOUCHED, turn
+from .surfaces import draw_kept, draw_masked, judged_patches, turn
+from .targets import hog
 
 #: Episodes drawn at a time, of each family.
 CHUNK = 20
 CLAIMS = ("material", "state", "defect", "lacks")
+NO_DROPOUT = {"ratio": 0, "unmaskedTail": 0}
 
 
 class EpisodePool:
@@ -28,6 +30,8 @@ class EpisodePool:
         unknown = sorted((without - set(self.table.materials)) | (set(self.table.materials) - set(FAMILIES)))
         if unknown:
             raise Refused(f"no such family of surfaces: {unknown[0]}; there are {', '.join(FAMILIES)}")
+        if job.recipe.get("referenceLoss", 0) > 0 and job.recipe.get("patchDropout", NO_DROPOUT)["ratio"] > 0:
+            raise Refused("referenceLoss compares whole pictures; set patchDropout to 0, or referenceLoss to 0")
         self.per_batch = job.recipe["batch"] // len(ROLES)
         self.size = self.per_batch * len(ROLES)
         image = job.config["image"]
@@ -64,14 +68,25 @@ class EpisodePool:
         own = rows[start // len(ROLES) : end // len(ROLES)]
         pictures, shares = self._turned(self.pictures[own], start), self._turned(self.shares[own], start)
         batch = {"pixel_values": (pictures.flatten(0, 1).float() / 255 - self.mean) / self.std, "size": self.size, "episode": len(ROLES)}
+        if self.job.stage == "pretrain":
+            return {**batch, **self._masked(batch["pixel_values"], generator, start, end)}
         material = self.material[rows].repeat_interleave(len(ROLES))
         flaw = self.flaw[rows].flatten()
-        batch.update(self.table.draw(material, flaw, generator))
-        share = shares.flatten(2).flatten(0, 1).float() / 255
-        weights = torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
-        batch.update(patch_targets=(share > TOUCHED).float(), patch_weights=weights, flaw=flaw[start:end])
+        batch.update(self.table.draw(material, flaw, generator), flaw=flaw[start:end])
+        return {**batch, **self._patches(shares.flatten(2).flatten(0, 1).float() / 255, generator, progress, start, end)}
+
+    def _patches(self, share, generator, progress, start, end):
+        kept = draw_kept(self.job.recipe.get("patchDropout", NO_DROPOUT), (self.size, share.shape[1]), generator, progress)
+        kept = None if kept is None else kept[start:end]
+        targets, weights = judged_patches(share, kept)
+        out = {} if kept is None else {"kept": kept}
         # The share of the whole batch is near enough this rank's: all ranks draw alike.
-        return {**batch, "patch_weight_sum": weights.sum() * self.ranks.world}
+        return {**out, "patch_targets": targets, "patch_weights": weights, "patch_weight_sum": weights.sum() * self.ranks.world}
+
+    def _masked(self, pixels, generator, start, end):
+        masked = draw_masked(self.job, self.size, generator)
+        targets = {"targets": hog(pixels, self.patch)} if self.job.recipe["target"] == "hog" else {}
+        return {**targets, "masked": masked[start:end], "masked_sum": masked.sum()}
 
     def _turned(self, planes, first):
         """The batch's eighths, each turned and mirrored in its own way, an episode's pictures alike."""

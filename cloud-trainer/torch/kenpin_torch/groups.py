@@ -9,6 +9,8 @@ import re
 import torch
 from timm.optim import Lamb
 
+from .group_lamb import GroupLamb
+
 _EMBEDDINGS = re.compile(r"patch_embed|pos_embed|cls_token|positional_embedding|token_embedding")
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _NO_DECAY = re.compile(r"(bias|pos_embed|positional_embedding|cls_token|logit_scale)$")
@@ -64,4 +66,4 @@ def optimizer_of(recipe):
     both = dict(lr=1.0, betas=(recipe["beta1"], recipe["beta2"]), eps=recipe["eps"], weight_decay=recipe["weightDecay"])
     if recipe["name"] == "adamw":
         return torch.optim.AdamW, both
-    return Lamb, {**both, "max_grad_norm": None}
+    return GroupLamb if recipe.get("trustScope") == "group" else Lamb, {**both, "max_grad_norm": None}

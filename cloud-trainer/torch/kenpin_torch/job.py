@@ -56,8 +56,6 @@ def read_job(path):
         raise Refused(f"{path}: precision is {job.precision!r}, expected bf16 or float32")
     if job.attention not in ("sdpa", "cudnn", "plain"):
         raise Refused(f"{path}: attention is {job.attention!r}, expected sdpa, cudnn or plain")
-    if job.recipe["optimizer"].get("trustScope", "tensor") != "tensor":
-        raise Refused("trustScope group is known to the engine tfjs only; say trustScope: tensor, or engine: tfjs")
     if not pathlib.Path(job.weights).is_file():
         raise Refused(f"the weights {job.weights} are not there")
     return job

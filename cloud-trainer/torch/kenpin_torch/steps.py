@@ -48,6 +48,8 @@ class Loop:
         kind, options = optimizer_of(self.recipe["optimizer"])
         plain = [{key: value for key, value in group.items() if key != "names"} for group in self.groups]
         if ranks.world > 1:
+            if self.recipe["optimizer"].get("trustScope") == "group":
+                raise Refused("trustScope group needs all tensors of a group in one process; say trustScope: tensor, or use one GPU")
             # whole tensors a rank, so that LAMB's trust ratio stays one a tensor
             self.optimizer = ZeroRedundancyOptimizer(plain, optimizer_class=kind, **options)
             self.wrapped = DistributedDataParallel(stage, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -119,41 +119,52 @@ class SurfacePool:
 
     def _patches(self, masks, generator, progress, start, end):
         share = F.avg_pool2d(masks[:, None], self.patch).flatten(1)
-        targets = (share > TOUCHED).float()
-        weights = torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
-        out = {}
-        dropout = self.job.recipe["patchDropout"]
-        if dropout["ratio"] > 0 and progress < 1 - dropout["unmaskedTail"]:
-            patches = share.shape[1]
-            order = torch.rand(self.size, patches, device=share.device, generator=generator).argsort(1)
-            kept = order[:, : max(1, round(patches * (1 - dropout["ratio"])))].sort(1).values
-            targets, weights = targets.gather(1, kept), weights.gather(1, kept)
-            out["kept"] = kept[start:end]
+        kept = draw_kept(self.job.recipe["patchDropout"], share.shape, generator, progress)
+        targets, weights = judged_patches(share, kept)
+        out = {} if kept is None else {"kept": kept[start:end]}
         return {**out, "patch_targets": targets[start:end], "patch_weights": weights[start:end], "patch_weight_sum": weights.sum()}
 
     def _masked(self, generator, start, end):
-        """Blocks of patches until the ratio is reached, a block for every picture at a time."""
-        grid = self.job.config["image"]["size"] // self.patch
-        wanted = round(grid * grid * self.job.recipe["maskRatio"])
-        device = self.ranks.device
-        place = torch.arange(grid, device=device)
-        masked = torch.zeros(self.size, grid, grid, dtype=torch.bool, device=device)
-        while True:
-            short = wanted - masked.flatten(1).sum(1)
-            if not (short > 0).any():
-                break
-            draw = torch.rand(self.size, 4, device=device, generator=generator)
-            area = 1 + draw[:, 0] * short.clamp(min=1, max=grid * grid // 4)
-            ratio = (0.3 * (1 / 0.3) ** (2 * draw[:, 1])).sqrt()
-            high, wide = ((area.sqrt() * one).round().clamp(1, grid) for one in (ratio, 1 / ratio))
-            top, left = ((draw[:, i] * (grid - one + 1)).floor() for i, one in ((2, high), (3, wide)))
-            rows = (place >= top[:, None]) & (place < (top + high)[:, None])
-            columns = (place >= left[:, None]) & (place < (left + wide)[:, None])
-            block = (rows[:, :, None] & columns[:, None]).flatten(1) & ~masked.flatten(1)
-            block &= block.cumsum(1) <= short[:, None]  # not past the ratio
-            masked |= block.view_as(masked)
-        flat = masked.flatten(1).float()
-        return {"masked": flat[start:end], "masked_sum": flat.sum()}
+        masked = draw_masked(self.job, self.size, generator)
+        return {"masked": masked[start:end], "masked_sum": masked.sum()}
+
+
+def judged_patches(share, kept=None):
+    """[B, P] shares of patches that a defect covers → what is asked of each patch, and how much it counts; of those kept."""
+    targets = (share > TOUCHED).float()
+    weights = torch.where(share > TOUCHED, TOUCHED_WEIGHT, (share < UNTOUCHED).float())
+    return (targets, weights) if kept is None else (targets.gather(1, kept), weights.gather(1, kept))
+
+
+def draw_kept(dropout, shape, generator, progress):
+    """[B, K] numbers of the patches that stay, or None where all do: without patch dropout, and in its unmasked tail."""
+    if dropout["ratio"] == 0 or progress >= 1 - dropout["unmaskedTail"]:
+        return None
+    order = torch.rand(shape, device=generator.device, generator=generator).argsort(1)
+    return order[:, : max(1, round(shape[1] * (1 - dropout["ratio"])))].sort(1).values
+
+
+def draw_masked(job, size, generator):
+    """[B, P] with 1 where a patch is masked: blocks until the ratio is reached, a block for every picture at a time."""
+    grid = job.config["image"]["size"] // job.config["image"]["patch"]
+    wanted = round(grid * grid * job.recipe["maskRatio"])
+    device = generator.device
+    place = torch.arange(grid, device=device)
+    masked = torch.zeros(size, grid, grid, dtype=torch.bool, device=device)
+    while True:
+        short = wanted - masked.flatten(1).sum(1)
+        if not (short > 0).any():
+            return masked.flatten(1).float()
+        draw = torch.rand(size, 4, device=device, generator=generator)
+        area = 1 + draw[:, 0] * short.clamp(min=1, max=grid * grid // 4)
+        ratio = (0.3 * (1 / 0.3) ** (2 * draw[:, 1])).sqrt()
+        high, wide = ((area.sqrt() * one).round().clamp(1, grid) for one in (ratio, 1 / ratio))
+        top, left = ((draw[:, i] * (grid - one + 1)).floor() for i, one in ((2, high), (3, wide)))
+        rows = (place >= top[:, None]) & (place < (top + high)[:, None])
+        columns = (place >= left[:, None]) & (place < (left + wide)[:, None])
+        block = (rows[:, :, None] & columns[:, None]).flatten(1) & ~masked.flatten(1)
+        block &= block.cumsum(1) <= short[:, None]  # not past the ratio
+        masked |= block.view_as(masked)
 
 
 def turn(planes, kind):
