@@ -15,7 +15,7 @@ export type Arm = {
   stage: "train" | "pretrain" | "distill";
   /** Whose weights it starts from, at that arm's best rate and the same seed; null: drawn at random. */
   from: string | null;
-  /** Whose features are predicted or whose embeddings are learned; `hog`: gradients of the picture itself. */
+  /** Whose features are predicted or whose embeddings are learned; `gradients`: histograms of the picture's own. */
   teacher: string | null;
   /** The shallower image tower, with blocks of what it starts from. */
   isStudent: boolean;
@@ -140,7 +140,7 @@ export function armsOf(scale: Scale): Arm[] {
     arm(id, { ...student, stage: "distill", teacher: "teacher", terms: { ...TERMS, ...terms } });
   const all = [
     arm("teacher", { samples: scale.samples * TEACHER_SHARE, rates: [1], seeds: [101] }),
-    arm("hog-pretrain", { ...masked, teacher: "hog" }),
+    arm("hog-pretrain", { ...masked, teacher: "gradients" }),
     arm("clip-pretrain", { ...masked, teacher: "teacher" }),
     arm("scratch"),
     arm("lamb-large", big),

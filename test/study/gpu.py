@@ -110,8 +110,8 @@ class Study:
         best = self.best(name)
         rates = arm["rates"] if sweeps else [best] if best is not None else []
         start = self.given(arm["from"], seed)
-        teacher = None if arm["teacher"] in (None, "hog") else self.given(arm["teacher"], seed)
-        if start is None or (arm["teacher"] not in (None, "hog") and teacher is None):
+        teacher = None if arm["teacher"] in (None, "gradients") else self.given(arm["teacher"], seed)
+        if start is None or (arm["teacher"] not in (None, "gradients") and teacher is None):
             return
         for rate in rates:
             if (name, seed, rate) in self.done and not self._is_missed(name, seed, rate):

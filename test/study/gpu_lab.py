@@ -165,7 +165,7 @@ class Lab:
             weights = task["start"]
             if arm["isStudent"]:
                 weights = self._student(task)
-            if arm["teacher"] == "hog":
+            if arm["teacher"] == "gradients":
                 teacher = {"length": 27}
             elif arm["teacher"]:
                 teacher = {"config": models["base"], "weights": task["teacher"]}

@@ -47,7 +47,7 @@ export function stageOf(arm: Arm, rate: number, data: Data): Made {
     return PretrainStage.parse({
       ...every,
       stage: "pretrain",
-      target: arm.teacher === "hog" ? "hog" : "clip",
+      target: arm.teacher === "gradients" ? "hog" : "clip",
       augmentation: { turn: true },
     });
   }
@@ -60,6 +60,6 @@ export function gflopsOf(arm: Arm, { base, student }: { base: ModelConfig; stude
   const own = arm.isStudent ? student : base;
   const { ratio, unmaskedTail } = arm.patchDropout;
   const image = imageGflops(own, 1 - ratio * (1 - unmaskedTail));
-  const teacher = arm.teacher === null || arm.teacher === "hog" ? 0 : imageGflops(base);
+  const teacher = arm.teacher === null || arm.teacher === "gradients" ? 0 : imageGflops(base);
   return { trained: image + (arm.stage === "train" ? textGflops(own) : 0), teacher };
 }
