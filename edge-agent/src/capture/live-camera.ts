@@ -26,6 +26,8 @@ export type LiveCameraOptions = SourceOptions & { feed: Feed; intervalMs: number
 
 type Open = { trigger: Trigger; timer: NodeJS.Timeout };
 
+/** A picture may be late by half its interval. */
+const PATIENT_INTERVALS = 1.5;
 /** More than any line asks for at once. */
 const OPEN_TRIGGERS = 64;
 
@@ -81,7 +83,7 @@ export class LiveCamera implements Source {
 
   isFresh(): boolean {
     const { camera, intervalMs } = this.#options;
-    return performance.now() - this.#lastAt <= camera.staleMs + intervalMs;
+    return !this.#isTroubled && performance.now() - this.#lastAt <= Math.max(camera.staleMs, PATIENT_INTERVALS * intervalMs);
   }
 
   pictureAt(): number {

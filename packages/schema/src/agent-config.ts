@@ -27,7 +27,7 @@ export const SnapshotSource = z.strictObject({
   kind: z.literal("snapshot"),
   url: z.url({ protocol: /^https?$/ }).max(2000),
   login: CameraLogin.optional(),
-  intervalMs: z.int().min(10).max(3_600_000).default(1000).describe("from one picture to the next"),
+  intervalMs: z.int().min(10).max(3_600_000).default(500).describe("from one picture to the next"),
   timeoutMs: z.int().min(50).max(60_000).default(5000),
 });
 export type SnapshotSource = z.infer<typeof SnapshotSource>;
@@ -111,8 +111,8 @@ export const Camera = z.strictObject({
   /** How old a picture is when a stream gives it: one that comes sooner after a trigger shows what was there before. */
   latencyMs: z.int().min(0).max(60_000).default(0),
   queue: QueueConfig.prefault({}),
-  /** A live camera without a picture for longer than this (and its interval) is stale. */
-  staleMs: z.int().min(100).max(3_600_000).default(1000),
+  /** A live camera is stale once it is lost, or without a picture for so long and for one and a half of its intervals. */
+  staleMs: z.int().min(100).max(3_600_000).default(800),
 });
 export type Camera = z.infer<typeof Camera>;
 

@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type KenpinError, ModbusLineConfig, type StationAnswer } from "@kenpin/schema";
+import { KenpinError, ModbusLineConfig, type StationAnswer } from "@kenpin/schema";
+import { createRandom } from "@kenpin/stats";
 import { pino } from "pino";
 import { ModbusClient } from "../../../edge-agent/src/line/modbus-client.ts";
 import { ModbusLine } from "../../../edge-agent/src/line/modbus-line.ts";
@@ -151,6 +152,32 @@ test("a PLC that refuses, is silent or speaks something else is an error, and th
   assert.deepEqual(await careful.readRegisters(0, 1), [9]);
   careful.close();
   server.close();
+});
+
+test("whatever a PLC sends, a question is answered with numbers or refused, and nothing else happens", async (t) => {
+  const random = createRandom(5);
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", (question: Buffer) => {
+      const said = Buffer.from(Array.from({ length: random.int(24) }, () => random.int(256)));
+      if (random.next() < 0.8) Buffer.from([question[0] as number, question[1] as number, 0, 0, 0, random.int(10)]).copy(said);
+      socket.write(said);
+      if (random.next() < 0.2) socket.destroy();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const client = new ModbusClient({ host: "127.0.0.1", port, unit: 1, timeoutMs: 20 });
+  t.after(() => {
+    client.close();
+    server.close();
+  });
+  for (let i = 0; i < 200; i++) {
+    const answered = await client.readRegisters(0, 2).catch((error: unknown) => error);
+    assert.ok(Array.isArray(answered) ? answered.every(Number.isInteger) : answered instanceof KenpinError, String(answered));
+  }
 });
 
 type Options = { trigger?: { register: number; coil?: number }; before?: (plc: Plc) => void };
