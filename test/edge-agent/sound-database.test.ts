@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type Database, openDatabase, readFact, writeFact } from "../../edge-agent/src/database.ts";
 import { openSoundDatabase, readQuarantine } from "../../edge-agent/src/sound-database.ts";
+import { drawFrame } from "../support/test-bundle.ts";
+import { openSite, runCli, until } from "./edge-site.ts";
 
 const PAGE = 4096;
 
@@ -93,6 +95,30 @@ test("a database of a newer agent is no damage: it is refused and left where it 
     assert.ok(existsSync(file));
     assert.deepEqual(aside(folder), []);
   });
+});
+
+test("an agent whose database was lost starts from its first bundle, inspects, and says so in log, status and on the command line", async () => {
+  const site = await openSite();
+  try {
+    const first = await site.startAgent();
+    await site.place("line", "before.jpg", await drawFrame());
+    await until("a verdict", () => site.inbox.verdicts.length === 1);
+    await first.stop();
+    const file = join(site.config.dataDir, "agent.db");
+    for (const end of ["-wal", "-shm"]) await rm(file + end, { force: true });
+    writeFileSync(file, Buffer.alloc(readFileSync(file).length, 3));
+    const second = await site.startAgent();
+    const said = await second.logged("database-quarantined");
+    await site.place("line", "after.jpg", await drawFrame());
+    await until("another verdict", () => site.inbox.verdicts.length === 2);
+    const health = site.inbox.statuses.findLast(({ state }) => state === "online")?.health;
+    assert.equal(health?.quarantine?.file, said["file"]);
+    assert.equal(health?.quarantine?.rows, 0);
+    const { stdout } = await runCli(["status", "--config", site.configFile, "--json"]);
+    assert.equal(JSON.parse(stdout).quarantine, said["file"]);
+  } finally {
+    await site.close();
+  }
 });
 
 function fill(db: Database, rows: number): Database {
