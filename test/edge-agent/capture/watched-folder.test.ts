@@ -48,3 +48,32 @@ for (const [how, sameTime] of [
     }
   });
 }
+
+test("a folder whose newest frame comes first answers the last name, and lets go of what lies there beyond its queue, counted", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "kenpin-folder-"));
+  for (const name of ["a", "b", "c", "d", "e"]) await writeFile(join(folder, `${name}.jpg`), name);
+  const answered: string[] = [];
+  const queue = { order: "newest-first", frames: 2 };
+  const source = new WatchedFolder({
+    camera: Camera.parse({ name: "line", source: { kind: "folder", path: folder }, queue }),
+    path: folder,
+    onFrame: async ({ triggerId }) => {
+      answered.push(triggerId);
+      return null;
+    },
+    onRemoved: () => undefined,
+    isPaused: () => false,
+    log: pino({ level: "silent" }),
+  });
+  try {
+    source.start();
+    await until("an empty folder", async () => (await readdir(folder)).length === 0);
+    await until("the counts", () => source.counts().waiting === 0);
+    assert.deepEqual(answered, ["e", "d"]);
+    const { offered, answered: done, shedNewer } = source.counts();
+    assert.deepEqual([offered, done, shedNewer], [5, 2, 3]);
+  } finally {
+    await source.stop();
+    await rm(folder, { recursive: true });
+  }
+});
