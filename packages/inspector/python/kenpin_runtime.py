@@ -195,6 +195,8 @@ def load():
     except Exception as error:  # a broken wheel raises anything
         why = str(error).split("\n")[0][:FAULT_LIMIT]
         raise Fault("python-incomplete", f"{where} cannot load onnxruntime and numpy ({why}); install both for it, or name another interpreter in inspector.python")
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA's libraries may lie in packages of Python's own, where no loader looks
     version = str(onnxruntime.__version__)
     parts = version.split(".")
     if not all(part.isdigit() for part in parts[:2]) or tuple(map(int, parts[:2])) < LEAST_VERSION:
