@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 #: Kept free at the end for weights and for processes to stop.
 MARGIN_SECONDS = 12
 #: Before any run has ended: seconds a picture of one process.
-FIRST_GUESS = 1 / 1500
+FIRST_GUESS = 1 / 3000
 AGAIN = 1
 #: Each file that comes back stays below 16 MiB.
 WEIGHTS_LIMIT_BYTES = 14_000_000

@@ -39,6 +39,12 @@ TOP = 2
 SPEED_WARMUP, SPEED_ROUNDS, SPEED_STEPS = 3, 3, 8
 
 
+class LargePool(EpisodePool):
+    """Drawn in fewer, larger parts: small pictures of few families would keep the device waiting."""
+
+    chunk = 100
+
+
 class StoredPool(EpisodePool):
     """An EpisodePool whose pictures another process drew."""
 
@@ -100,7 +106,8 @@ class Lab:
 
     def fill(self, task):
         name = task["arm"]
-        pool = EpisodePool(self._source(name), self._job("scratch", 1, 1), self.ranks)
+        kind = LargePool if self.device.type == "cuda" else EpisodePool
+        pool = kind(self._source(name), self._job("scratch", 1, 1), self.ranks)
         file = self.work / f"pool-{name}.pt"
         torch.save({key: getattr(pool, key) for key in ("pictures", "shares", "material", "flaw")}, file.with_suffix(".part"))
         file.with_suffix(".part").rename(file)

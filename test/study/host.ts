@@ -56,14 +56,18 @@ export function createHost(preset: Preset, { work, tell }: { work: string; tell:
       const dir = dirOf(arm.id, seed, rate);
       const named = { do: "train" as const, arm: arm.id, seed, rate };
       const weights =
-        start !== null && arm.isStudent && arm.stage === "train" ? await inherited(start, student, join(dir, "student")) : start;
+        start !== null && arm.isStudent && arm.stage === "train" ? await inherited(start, student.name, join(dir, "student")) : start;
       const stage = stageOf(arm, rate, { generated: { surfaces: pictures.train, seed: SEEDS.train } });
       const recipe = Recipe.parse({
         name: `study-${arm.id}`,
         seed,
         start: weights === null ? { model: name } : { weights },
         stages: [
-          { ...stage, ...(stage.stage === "pretrain" && { teacher }), ...(stage.stage === "distill" && { student: { model: student } }) },
+          {
+            ...stage,
+            ...(stage.stage === "pretrain" && { teacher }),
+            ...(stage.stage === "distill" && { student: { model: student.name } }),
+          },
         ],
       });
       try {

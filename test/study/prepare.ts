@@ -9,7 +9,7 @@
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { createTokenizer, encodeSafetensors, modelConfig } from "@kenpin/clip";
+import { createTokenizer, encodeSafetensors } from "@kenpin/clip";
 import { captionFile } from "../../cloud-trainer/src/samples/caption-file.ts";
 import { MATERIALS } from "../../cloud-trainer/src/samples/surface.ts";
 import { BASE_WORDS } from "../../cloud-trainer/src/samples/words.ts";
@@ -22,7 +22,8 @@ import { gflopsOf, stageOf } from "./recipe.ts";
 const SEEDS = { train: 1_000_000, choose: 50_000_000, seen: 60_000_000, unseen: 70_000_000 };
 
 export async function prepare(preset: Preset, name: PresetName, dir: string): Promise<void> {
-  const [base, student] = [modelConfig(preset.model), modelConfig(preset.student)];
+  const { student, scale } = preset;
+  const base = scale.config;
   const { encode } = createTokenizer(base.text);
   const ids = (texts: string[]) => texts.map((text) => [...encode(text)]);
   const arms = armsOf(preset.scale);
@@ -67,7 +68,7 @@ function jobOf(arm: Arm, { scale: { config }, student, pictures }: Preset) {
     ratesOf,
     seeds,
     stage,
-    gflops: gflopsOf(arm, { base: config, student: modelConfig(student) }),
+    gflops: gflopsOf(arm, { base: config, student }),
   };
 }
 

@@ -6,19 +6,20 @@
 import { appendFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bytesSource, modelConfig, readAllTensors, type Tensor } from "@kenpin/clip";
+import { bytesSource, type ModelConfig, readAllTensors, type Tensor } from "@kenpin/clip";
 import { KenpinError } from "@kenpin/schema";
 import { auroc } from "@kenpin/stats";
 import { stageBundle } from "../../cloud-trainer/src/bundle/stage.ts";
 import { scoreFrames } from "../../cloud-trainer/src/evaluate/score-frames.ts";
-import { startOf } from "../../cloud-trainer/src/recipe/start.ts";
+import { startScoringFile } from "../../cloud-trainer/src/import/start-scoring.ts";
 import { BASE_WORDS } from "../../cloud-trainer/src/samples/words.ts";
-import { writeWeightsFolder } from "../../cloud-trainer/src/weights-folder.ts";
+import { drawTensors } from "../../cloud-trainer/src/train/engines/tfjs/weights.ts";
+import { ScoringFile, writeWeightsFolder } from "../../cloud-trainer/src/weights-folder.ts";
 import { armsOf } from "./arms.ts";
 import type { Preset } from "./presets.ts";
 import { RealSet } from "./results.ts";
 
-type Model = { arm: string; seed: number; name: string; tensors: Map<string, Tensor> };
+type Model = { arm: string; seed: number; config: ModelConfig; tensors: Map<string, Tensor> };
 type Options = { weights: string; data: string; preset: Preset; say: (line: string) => void };
 
 /** More kinds than this are not told apart. */
@@ -47,7 +48,7 @@ export async function realSetsOf({ weights, data, preset, say }: Options): Promi
 /** Weights drawn at random stand beside those that were trained. */
 async function* modelsIn(dir: string, preset: Preset): AsyncGenerator<Model> {
   for (const seed of preset.seeds)
-    yield { arm: "untrained", seed, name: preset.model, tensors: (await startOf({ start: { model: preset.model }, seed })).tensors };
+    yield { arm: "untrained", seed, config: preset.scale.config, tensors: drawTensors(preset.scale.config, seed) };
   const students = new Set(armsOf(preset.scale).flatMap(({ id, isStudent }) => (isStudent ? [id] : [])));
   for (const file of (await readdir(dir)).filter((name) => /^weights-\d+\.safetensors$/.test(name)).sort()) {
     const models = new Map<string, Model>();
@@ -56,7 +57,7 @@ async function* modelsIn(dir: string, preset: Preset): AsyncGenerator<Model> {
       const model = models.get(`${arm}/${seed}`) ?? {
         arm,
         seed: Number(seed),
-        name: students.has(arm) ? preset.student : preset.model,
+        config: students.has(arm) ? preset.student : preset.scale.config,
         tensors: new Map(),
       };
       models.set(`${arm}/${seed}`, model);
@@ -66,11 +67,12 @@ async function* modelsIn(dir: string, preset: Preset): AsyncGenerator<Model> {
   }
 }
 
-async function judge({ arm, seed, name, tensors }: Model, sets: readonly string[], data: string): Promise<RealSet[]> {
+async function judge({ arm, seed, config, tensors }: Model, sets: readonly string[], data: string): Promise<RealSet[]> {
   const dir = await mkdtemp(join(tmpdir(), "kenpin-study-"));
   try {
     const [modelDir, stagedDir] = [join(dir, "model"), join(dir, "staged")];
-    await writeWeightsFolder(modelDir, { ...(await startOf({ start: { model: name }, seed })), config: modelConfig(name), tensors });
+    const card = { name: config.name, provenance: [{ name: config.name, licence: "Apache-2.0", source: "a run of the study" }] };
+    await writeWeightsFolder(modelDir, { ...ScoringFile.parse(startScoringFile(config)), config, tensors, card });
     const manifest = await stageBundle({ modelDir, words: BASE_WORDS, golden: [], outDir: stagedDir });
     const found: RealSet[] = [];
     for (const set of sets) {

@@ -32,7 +32,7 @@ export function pageOf(study: Study): Map<string, string> {
 // --- text
 
 function head(study: Study, arms: Arms): string {
-  const { model, scale, pictures, unseen, engine } = presetOf(study.preset);
+  const { model, scale, pictures, known, unseen, engine } = presetOf(study.preset);
   const { device, torch, precision, backend } = study.machine;
   const trained = study.runs.filter((run) => run.do === "train");
   const failed = trained.filter((run) => run.failed).length;
@@ -42,14 +42,14 @@ function head(study: Study, arms: Arms): string {
       : `tfjs (${backend}) on ${device}`;
   const judged =
     unseen.length > 0
-      ? `Judged on fresh pictures of five families that no run was trained on (${unseen.join(", ")}).`
+      ? `Judged on fresh pictures of ${unseen.length} families that no run was trained on (${unseen.join(", ")}).`
       : "Judged on fresh pictures of the families that were trained on; this engine draws no family apart.";
   const { small, large } = scale.batches;
   return [
     "# Which parts of the EVA-CLIP recipe earn their place at this scale",
-    `Model ${model}; ${trained.length} runs in ${Math.round(study.seconds / 60)} minutes, all by the engine ${engine}: ${where}.` +
+    `Architecture of ${model} at ${scale.config.image.size} pixels; ${trained.length} runs in ${Math.round(study.seconds / 60)} minutes, all by the engine ${engine}: ${where}.` +
       `${failed > 0 ? ` ${failed} runs came apart and count as lost.` : ""} A run of the base recipe sees ${thousands((arms.get("scratch") as Arm).samples)} generated pictures` +
-      ` of ${thousands(pictures.train)} different ones, in batches of ${small}; the large batch is ${large}. ${judged}` +
+      ` of ${thousands(pictures.train)} different ones${known === null ? "" : ` (${known.join(", ")})`}, in batches of ${small}; the large batch is ${large}. ${judged}` +
       ` Every arm tries as many rates with its first seed, the best by other pictures counts and is run with the other seeds. No real picture was used to train or to choose.`,
     "Figures are AUROC by words alone: of whole pictures and of patches; claims are judged by the mean of the two, its difference taken seed by seed" +
       ` with a 95 % interval (Student's t). A loss below ${MARGIN} counts as none. Written by \`npm run study -- --page\` from [study.json](study.json).`,

@@ -7,7 +7,6 @@ import { z } from "zod";
 import { type Arm, armsOf, FACTORS, type Factor } from "./arms.ts";
 import { PresetName, presetOf } from "./presets.ts";
 import { gflopsOf } from "./recipe.ts";
-import { modelConfig } from "@kenpin/clip";
 
 const Auroc = z.number().min(0).max(1);
 const Told = z.strictObject({ image: Auroc, frame: Auroc, patches: Auroc, contrast: z.number().optional() });
@@ -146,8 +145,8 @@ export function runsOf(study: Study, arms: Arms, id: string): Map<number, Run> {
 
 /** Forward GFLOPs of a run of this arm: its own, with what it started from, and with the teacher's training too. */
 export function computeOf(arms: Arms, id: string, preset: PresetName): { own: number; withPretraining: number; withTeacher: number } {
-  const { model, student } = presetOf(preset);
-  const models = { base: modelConfig(model), student: modelConfig(student) };
+  const { scale, student } = presetOf(preset);
+  const models = { base: scale.config, student };
   const costOf = (name: string) => {
     const arm = arms.get(name) as Arm;
     const { trained, teacher } = gflopsOf(arm, models);

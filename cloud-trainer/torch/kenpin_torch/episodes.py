@@ -22,6 +22,8 @@ NO_DROPOUT = {"ratio": 0, "unmaskedTail": 0}
 
 
 class EpisodePool:
+    chunk = CHUNK
+
     def __init__(self, data, job, ranks):
         self.job, self.ranks = job, ranks
         self.table = CaptionTable(data["captions"], ranks.device)
@@ -41,7 +43,7 @@ class EpisodePool:
 
     def _fill(self, seed, wanted, side):
         """Pictures and patches' shares of defect, [E, R, …], as bytes, and the pictures' captions' keys [E, R]."""
-        grid, each = side // self.patch, CHUNK * len(self.names)
+        grid, each = side // self.patch, self.chunk * len(self.names)
         count = max(each, -(-wanted // each) * each)
         device = self.ranks.device
         self.pictures = torch.empty(count, len(ROLES), 3, side, side, dtype=torch.uint8, device=device)
