@@ -1,7 +1,14 @@
-/** A camera on a line for tests of drift: rows of figures as frames give them, a second apart, with a change where one is asked for. */
+/** A camera on a line for tests of drift: rows of figures as frames give them, with a change where one is asked for. */
 import { createRandom, type Random } from "@kenpin/stats";
 import { driftRow, type Row, TRAITS } from "../../edge-agent/src/watch/drift-figures.ts";
-import { type DriftReading, type DriftReference, DriftWatch, EVERY_MS } from "../../edge-agent/src/watch/drift-watch.ts";
+import {
+  BLOCK_FRAMES,
+  type DriftReading,
+  type DriftReference,
+  DriftWatch,
+  EVERY_MS,
+  PAUSE_MS,
+} from "../../edge-agent/src/watch/drift-watch.ts";
 
 /** A camera on a line whose parts vary as parts do: a few with defects, a light that breathes. */
 export class Line {
@@ -22,19 +29,22 @@ export class Line {
     this.watch = new DriftWatch({ kept: kept ?? own, random: createRandom(seed + 1), now: () => new Date(this.#at) });
   }
 
+  /** Frames that count; the others, between blocks, are left out. */
   run(frames: number, change: Partial<Record<string, number>> = {}): DriftReading[] {
-    return Array.from({ length: frames }, () => this.frame(change, EVERY_MS)).filter((reading) => reading !== null);
+    return Array.from({ length: frames }, (_, i) => this.frame(change, i % BLOCK_FRAMES === 0 ? PAUSE_MS : EVERY_MS)).filter(
+      (reading) => reading !== null,
+    );
   }
 
   frame(change: Partial<Record<string, number>>, ms: number): DriftReading | null {
     this.#at += ms;
+    for (let passed = 0; passed < ms; passed += EVERY_MS) this.#breath = 0.5 * this.#breath + this.#random.normal();
     return this.watch.take(this.#row(change), { at: this.#at, decidedBy: this.settings });
   }
 
   #row(change: Partial<Record<string, number>>): Row {
     const random = this.#random;
     const bad = random.next() < 0.05 ? 4 : 0;
-    this.#breath = 0.5 * this.#breath + random.normal();
     const logit = -2 + bad + 0.8 * random.normal();
     const row = driftRow({
       score: 1 / (1 + Math.exp(-logit)),

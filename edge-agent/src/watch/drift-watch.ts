@@ -1,7 +1,7 @@
 /**
  * One camera's drift: whether its frames of now come from the distribution of a reference that was taken on the line.
- * In: rows of figures of frames that were trusted, at most one a second, since frames close in time are alike. Out: a reading for
- * each whole window: the kernel two-sample test decides, stability and quantiles say which figure moved.
+ * In: rows of figures of frames that were trusted. Frames close in time are alike, so at most one a second counts, and blocks of five
+ * stand seconds apart: blocks are what the test permutes. Out: a reading for each whole window: the kernel two-sample test decides, stability and quantiles say which figure moved.
  * The test's level is shared out over all windows that an eight-hour shift can have (Bonferroni), so that at most SHIFT_ALARM_RATE
  * of shifts without a change alarm, however the windows hang together by the one reference they share.
  */
@@ -23,10 +23,12 @@ export const WINDOW_FRAMES = 50;
 export const EVERY_MS = 1000;
 const SHIFT_MS = 8 * 3_600_000;
 const SHIFT_ALARM_RATE = 0.05;
-const WINDOWS_A_SHIFT = SHIFT_MS / (EVERY_MS * WINDOW_FRAMES);
-const ALPHA = SHIFT_ALARM_RATE / WINDOWS_A_SHIFT;
-/** Frames in a row that are alike even a second apart: a slow light, a run of parts from one mould. */
-const BLOCK_FRAMES = 5;
+/** Frames in a row that are alike even a second apart: a light that breathes, a run of parts from one mould. */
+export const BLOCK_FRAMES = 5;
+/** From one block to the next: what they have in common should be what stays. */
+export const PAUSE_MS = 5000;
+const WINDOW_MS = (WINDOW_FRAMES / BLOCK_FRAMES) * (PAUSE_MS + (BLOCK_FRAMES - 1) * EVERY_MS);
+const ALPHA = (SHIFT_ALARM_RATE * WINDOW_MS) / SHIFT_MS;
 /** Where a picture has no noise, p tells differences that matter to nobody; below this MMD² there is nothing to see. */
 const LEAST_MMD2 = 0.01;
 /** A reference that grows is kept every so many frames. */
@@ -74,7 +76,8 @@ export class DriftWatch {
   /** A trusted frame's row at `at` (a monotonic clock's milliseconds). Answers a reading where a window or the reference is whole. */
   take(row: Row, { at, decidedBy }: { at: number; decidedBy: string }): DriftReading | null {
     if (decidedBy !== this.#decidedBy) this.forget(decidedBy);
-    if (at - this.#lastAt < EVERY_MS) return null;
+    const taken = this.#reference ? this.#window.length : this.#gathering.length;
+    if (at - this.#lastAt < (taken % BLOCK_FRAMES === 0 ? PAUSE_MS : EVERY_MS)) return null;
     this.#lastAt = at;
     this.#untilOffer--;
     if (!this.#reference) return this.#gather(row, decidedBy);

@@ -9,7 +9,7 @@ import { keptReference } from "../../../edge-agent/src/watch/drift-reference-sto
 import { EVERY_MS, REFERENCE_FRAMES, WINDOW_FRAMES } from "../../../edge-agent/src/watch/drift-watch.ts";
 import { Line } from "../../support/drifting-line.ts";
 
-test("a lamp that dims by a tenth, sharper words or another score are found within two windows: 100 frames a second apart", () => {
+test("a lamp that dims by a tenth, sharper words or another score are found within two windows: 100 frames that count, three minutes", () => {
   const changes: Record<string, Partial<Record<string, number>>> = {
     "a lamp that dims by a tenth": { brightness: -12, contrast: -0.1 },
     "parts that the words like less": { words: 1.2, score: 1.2 },
@@ -26,8 +26,8 @@ test("a lamp that dims by a tenth, sharper words or another score are found with
   }
 });
 
-test("of 12 runs of 50 windows without a change none alarms: a window's level is 1 in 11,520, so that a shift's is 1 in 20", () => {
-  // One in 230 runs may; test/bench/drift.ts counts whole shifts.
+test("of 12 runs of 50 windows without a change none alarms: a window's level is 1 in 6,400, so that a shift's is 1 in 20", () => {
+  // One in 128 runs may; test/bench/drift.ts counts whole shifts.
   let alarms = 0;
   for (let seed = 0; seed < 12; seed++) {
     const line = new Line(100 + seed);
@@ -61,11 +61,12 @@ test("another set of settings, or a person who says that it is as it should be, 
   assert.equal(line.kept, null);
 });
 
-test("frames closer together than a second count once, so that a fast line's likeness is no drift", () => {
+test("of a fast line's frames one a second counts, five times, and then none for five seconds, so that their likeness is no drift", () => {
   const line = new Line(14);
-  for (let i = 0; i < 10 * REFERENCE_FRAMES - 10; i++) line.frame({}, EVERY_MS / 10);
+  // Forty blocks, each nine seconds after the last one, four seconds long.
+  for (let i = 0; i < 39 * 90 + 40; i++) line.frame({}, EVERY_MS / 10);
   assert.equal(line.watch.state, "gathering");
-  for (let i = 0; i < 10; i++) line.frame({}, EVERY_MS / 10);
+  line.frame({}, EVERY_MS / 10);
   assert.equal(line.watch.state, "steady");
 });
 
