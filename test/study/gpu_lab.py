@@ -32,7 +32,7 @@ from kenpin_torch.surfaces import judged_patches  # noqa: E402
 from kenpin_torch.towers import embed_image, embed_text  # noqa: E402
 
 #: How often a run is judged on its way, its end included.
-LOOKS = 8
+LOOKS = 6
 EPISODES_AT_ONCE = 50
 #: A frame's hottest patches, as reference_loss.py has it.
 TOP = 2
@@ -106,7 +106,7 @@ class Lab:
 
     def fill(self, task):
         name = task["arm"]
-        kind = LargePool if self.device.type == "cuda" else EpisodePool
+        kind = LargePool if self.device.type == "cuda" and name == "train" else EpisodePool
         pool = kind(self._source(name), self._job("scratch", 1, 1), self.ranks)
         file = self.work / f"pool-{name}.pt"
         torch.save({key: getattr(pool, key) for key in ("pictures", "shares", "material", "flaw")}, file.with_suffix(".part"))

@@ -64,8 +64,8 @@ export function presetOf(name: PresetName): Preset {
     return preset("torch", "kenpin-s-8", {
       ...PLAIN,
       seeds: [1, 2, 3],
-      pictures: { train: 200_000, judged: 6000 },
-      scale: { samples: 250_000, batches: { small: 500, large: 2000 }, rates: { small: [0.5, 1.5], large: [1, 3] } },
+      pictures: { train: 180_000, judged: 3000 },
+      scale: { samples: 260_000, batches: { small: 500, large: 2000 }, rates: { small: [0.5, 1.5], large: [1, 3] } },
     });
   }
   if (name === "toy") {
