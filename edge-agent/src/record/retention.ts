@@ -85,7 +85,7 @@ export class Retention {
       gone = await shelf.give(BATCH_OF_MEASURED);
       await breath();
     }
-    if (given > 0) log.info({ shelf: name, gone: given }, "retention");
+    if (given > 0) log.debug({ shelf: name, gone: given }, "retention");
   }
 
   async #makeRoom(): Promise<void> {
