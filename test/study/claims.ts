@@ -3,6 +3,7 @@
  * words and numbers cannot disagree. A claim holds when the whole interval says so, does not hold when the whole interval says
  * otherwise, and cannot be told in between.
  */
+import { mean } from "@kenpin/stats";
 import { type Answer, atLeast, difference, type Estimate } from "./intervals.ts";
 import { type Arms, armsIn, computeOf, runsOf, type Study, score } from "./results.ts";
 
@@ -10,6 +11,9 @@ export type Claim = { claim: string; answer: Answer | "was not tried"; because: 
 
 /** A loss of AUROC that nobody would mind. */
 export const MARGIN = 0.01;
+/** Two arms that are no better than weights drawn at random, by this much, are equal and say nothing. */
+const LEARNED = 0.05;
+const UNLEARNED = "neither run became better than weights drawn at random";
 /** What the paper's claims ask for. */
 const [HALF, CHARGED, SPEED_UP] = [0.5, 0.75, 1.6];
 const STARTS = [
@@ -20,19 +24,25 @@ const BUDGETS = ["-quarter", "-half", ""];
 
 export function claimsOf(study: Study): Claim[] {
   const { arms } = armsIn(study);
-  const compared = (id: string, reference: string) => differenceOf(study, arms, id, reference);
+  const plain = (claim: string, id: string, reference: string): Claim[] => {
+    const found = differenceOf(study, arms, id, reference);
+    if (found === null) return [];
+    if (!hasLearned(study, arms, id) && !hasLearned(study, arms, reference))
+      return [{ claim, answer: "cannot be told", because: UNLEARNED }];
+    return [{ claim, answer: atLeast(found, MARGIN), because: said(found) }];
+  };
   return [
     ...STARTS.filter(({ id }) => arms.has(id)).flatMap(({ id, name }) => startClaims(study, arms, id, name)),
-    ...plain("LAMB is at least as good as AdamW at the large batch", compared("lamb-large", "adamw-large")),
-    ...plain("LAMB is at least as good as AdamW at the small batch", compared("scratch", "adamw-small")),
+    ...plain("LAMB is at least as good as AdamW at the large batch", "lamb-large", "adamw-large"),
+    ...plain("LAMB is at least as good as AdamW at the small batch", "scratch", "adamw-small"),
     ...speedClaim(study),
-    ...plain("Half of the patches dropped cost nothing at equal compute", compared("dropout", "scratch")),
-    ...plain("… with none dropped in the last fifth of the steps", compared("dropout-tail", "scratch")),
-    ...plain("One trust ratio a parameter group is as good as one a tensor", compared("group", "scratch")),
-    ...plain("A teacher is at least as good as captions alone", compared("distill-all", "student-alone")),
-    ...plain("Distillation can do without features", compared("distill-no-features", "distill-all")),
-    ...plain("Distillation can do without contrasts between pictures", compared("distill-no-contrast", "distill-all")),
-    ...plain("Distillation can do with logits alone", compared("distill-logits", "distill-all")),
+    ...plain("Half of the patches dropped cost nothing at equal compute", "dropout", "scratch"),
+    ...plain("… with none dropped in the last fifth of the steps", "dropout-tail", "scratch"),
+    ...plain("One trust ratio a parameter group is as good as one a tensor", "group", "scratch"),
+    ...plain("A teacher is at least as good as captions alone", "distill-all", "student-alone"),
+    ...plain("Distillation can do without features", "distill-no-features", "distill-all"),
+    ...plain("Distillation can do without contrasts between pictures", "distill-no-contrast", "distill-all"),
+    ...plain("Distillation can do with logits alone", "distill-logits", "distill-all"),
   ];
 }
 
@@ -44,7 +54,11 @@ export function differenceOf(study: Study, arms: Arms, id: string, reference: st
 /** By seed: the mean of image and patch AUROC on the pictures that claims are judged by. */
 export function scoresOf(study: Study, arms: Arms, id: string): Map<number, number> {
   const { judgedBy } = armsIn(study);
-  const told = [...runsOf(study, arms, id)].map(([seed, { judged }]) => [seed, judged?.[judgedBy]] as const);
+  const runs =
+    id === "untrained"
+      ? study.runs.filter((run) => run.do === "untrained").map((run) => [run.seed, run] as const)
+      : runsOf(study, arms, id);
+  const told = [...runs].map(([seed, { judged }]) => [seed, judged?.[judgedBy]] as const);
   return new Map(told.flatMap(([seed, own]) => (own ? [[seed, score(own)] as const] : [])));
 }
 
@@ -53,8 +67,10 @@ export function said({ mean, low, high, seeds }: Estimate): string {
   return seeds === 1 ? `${signed(mean)} with one seed` : `${signed(mean)} (${signed(low)} to ${signed(high)}, ${seeds} seeds)`;
 }
 
-function plain(claim: string, found: Estimate | null): Claim[] {
-  return found === null ? [] : [{ claim, answer: atLeast(found, MARGIN), because: said(found) }];
+/** Better than weights drawn at random by more than chance gives. */
+function hasLearned(study: Study, arms: Arms, id: string): boolean {
+  const [own, floor] = [[...scoresOf(study, arms, id).values()], [...scoresOf(study, arms, "untrained").values()]];
+  return own.length > 0 && mean(own) > (floor.length > 0 ? mean(floor) : 0.5) + LEARNED;
 }
 
 function startClaims(study: Study, arms: Arms, id: string, name: string): Claim[] {
@@ -71,6 +87,7 @@ function startClaims(study: Study, arms: Arms, id: string, name: string): Claim[
     const least = Math.min(...budgets.map((budget) => budget[charge]));
     const text = `A start from ${name} reaches the scratch run's end at ${percent(limit)} of its compute, ${what}`;
     if (small.length === 0) return { claim: text, answer: "was not tried", because: `the cheapest run costs ${percent(least)}` };
+    if (!hasLearned(study, arms, "scratch")) return { claim: text, answer: "cannot be told", because: UNLEARNED };
     const answers = small.map(({ found }) => atLeast(found, MARGIN));
     const answer = answers.includes("holds")
       ? "holds"

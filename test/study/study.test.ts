@@ -86,6 +86,12 @@ test("what the page says of a claim follows from the figures", () => {
   assert.equal(answer("1.6 times as many images"), "does not hold");
 });
 
+test("arms that have learned nothing are equal, and no claim is made of it", () => {
+  const found = claimsOf(made(({ id }) => (id.endsWith("-large") ? -0.3 : 0)));
+  assert.equal(found.find(({ claim }) => claim.includes("AdamW at the large batch"))?.answer, "cannot be told");
+  assert.equal(found.find(({ claim }) => claim.includes("AdamW at the small batch"))?.answer, "holds");
+});
+
 test("a run that came apart is no best rate, and a rate at the edge is said to be there", () => {
   const study = made(() => 0);
   const runs = study.runs.map((run) => {
