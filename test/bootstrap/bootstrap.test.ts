@@ -145,7 +145,7 @@ test("an unknown command names those there are", () => {
     assert.deepEqual([status, stdout], [1, ""]);
     assert.equal(
       stderr,
-      `kenpin: unknown command "${args[0] ?? ""}"; expected one of: start, kenpin, agent, test, check, bench:int8, setup\n`,
+      `kenpin: unknown command "${args[0] ?? ""}"; expected one of: start, kenpin, agent, test, check, bench:int8, study, setup\n`,
     );
   }
 });

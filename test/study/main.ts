@@ -6,8 +6,8 @@
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { errorLine, parseAtDoor } from "@kenpin/schema";
-import { Command } from "commander";
 import { z } from "zod";
 import { createProgressLine, duration } from "../../cloud-trainer/src/commands/training-screen.ts";
 import { type Arm, armsOf } from "./arms.ts";
@@ -20,9 +20,9 @@ import { bestRate, type RealSet, type Run, Study, studyOf } from "./results.ts";
 
 const UNFINISHED = 75;
 const Options = z.strictObject({
-  preset: PresetName,
+  preset: PresetName.default("smoke"),
   out: z.string().optional(),
-  minutes: z.coerce.number().positive(),
+  minutes: z.coerce.number().positive().default(1000),
   page: z.boolean().default(false),
   collect: z.string().optional(),
   real: z.string().optional(),
@@ -32,26 +32,34 @@ type Options = z.infer<typeof Options>;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-const command = new Command("study")
-  .description("which parts of the EVA-CLIP recipe earn their place at this scale; goes on where it was stopped")
-  .option("--preset <name>", PRESETS.join(", "), "smoke")
-  .option("--out <dir>", "runs and page; runs/study/PRESET without it")
-  .option("--minutes <n>", "stop after so many", "1000")
-  .option("--page", "only draw the page of test/study/results, or of --out, again")
-  .option("--collect <dir>", "make the page of what gpu.py left in a folder: runs.jsonl and weights")
-  .option("--real <dir>", "with --collect: real sets to judge the weights on, a folder a set in MVTec layout")
-  .option("--json", "print what was found as JSON")
-  .action(async (given: unknown) => {
-    const options = parseAtDoor(Options, given, "study");
-    if (options.page) return void (await writePage(resolve(options.out ?? RESULTS)));
-    await (options.collect === undefined ? study(options) : collect(options, resolve(options.collect)));
-  });
+const HELP = `npm run study -- [options]     which parts of the EVA-CLIP recipe earn their place at this scale; goes on where it was stopped
+
+  --preset NAME    ${PRESETS.join(", ")}; smoke without it
+  --out DIR        runs and page; runs/study/PRESET without it
+  --minutes N      stop after so many; what is left is done by the next call
+  --page           only draw the page of test/study/results, or of --out, again
+  --collect DIR    make the page of what gpu.py left in a folder: runs.jsonl and weights
+  --real DIR       with --collect: real sets to judge the weights on, a folder a set in MVTec layout
+  --json           print what was found as JSON
+`;
 
 if (import.meta.main) {
-  await command.parseAsync().catch((error: unknown) => {
+  await run().catch((error: unknown) => {
     say(`study: ${errorLine(error)}`);
     process.exitCode = 1;
   });
+}
+
+async function run(): Promise<void> {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean" } as const;
+  const { values } = parseArgs({
+    options: { preset: text, out: text, minutes: text, collect: text, real: text, page: flag, json: flag, help: { ...flag, short: "h" } },
+  });
+  if (values.help) return void process.stdout.write(HELP);
+  const options = parseAtDoor(Options, values, "study");
+  if (options.page) return void (await writePage(resolve(options.out ?? RESULTS)));
+  await (options.collect === undefined ? study(options) : collect(options, resolve(options.collect)));
 }
 
 async function study({ preset: name, out, minutes, json }: Options): Promise<void> {
