@@ -11,12 +11,12 @@ import { presetOf } from "./presets.ts";
 import { type Arms, armsIn, bestRate, computeOf, type Run, runsOf, type Study, score, sweepOf } from "./results.ts";
 
 const LABELS: Record<string, string> = {
-  teacher: "teacher",
+  ...Object.fromEntries(FACTORS.flatMap(({ arms }) => arms.map(({ id, label }) => [id, label]))),
+  teacher: "the teacher itself",
   scratch: "base recipe: from scratch, LAMB, small batch",
   "adamw-small": "AdamW, small batch",
   "adamw-large": "AdamW, large batch",
   "distill-all": "all terms",
-  ...Object.fromEntries(FACTORS.flatMap(({ arms }) => arms.map(({ id, label }) => [id, label]))),
 };
 const BUDGETS = { "-quarter": "a quarter of the pictures", "-half": "half of the pictures" };
 
@@ -65,9 +65,10 @@ function section(study: Study, arms: Arms, factor: Factor, files: Map<string, st
   const ids = [factor.reference, ...factor.arms.map(({ id }) => id)];
   const shorter =
     factor.id === "init" ? ids.flatMap((id) => Object.keys(BUDGETS).map((suffix) => id + suffix)).filter((id) => arms.has(id)) : [];
-  const rows = [...(factor.id === "init" ? ["untrained"] : []), ...ids, ...shorter].map((id) => row(study, arms, id, factor.reference));
+  const controls = { init: ["untrained"], distill: ["teacher"] }[factor.id] ?? [];
+  const rows = [...controls, ...ids, ...shorter].map((id) => row(study, arms, id, factor.reference));
   const name = `${factor.id}.svg`;
-  const parts = [`## ${factor.question}`, "", ...table(study, rows)];
+  const parts = [`## ${factor.question}`, "", ...table(study, rows, shortLabel(factor.reference))];
   const lines = curves(study, arms, ids);
   if (lines.length > 0) {
     files.set(name, lineChart(axes(factor.question), lines));
@@ -84,7 +85,7 @@ function row(study: Study, arms: Arms, id: string, reference: string): Row {
     return { label: "weights drawn at random", runs, against: "", cost: "0 %", speed: "" };
   }
   const runs = [...runsOf(study, arms, id).values()];
-  const found = id === reference ? null : differenceOf(study, arms, id, reference);
+  const found = id === reference || id === "teacher" ? null : differenceOf(study, arms, id, reference);
   const whole = computeOf(arms, "scratch", study.preset).own;
   const { own, withPretraining, withTeacher } = computeOf(arms, id, study.preset);
   const charged = [...new Set([own, withPretraining, withTeacher].map((cost) => percent(cost / whole)))].join(" / ");
@@ -103,7 +104,7 @@ function labelOf(id: string): string {
   return suffix ? `${labelOf(id.slice(0, -suffix.length))}, ${budget}` : (LABELS[id] ?? id);
 }
 
-function table(study: Study, rows: readonly Row[]): string[] {
+function table(study: Study, rows: readonly Row[], reference: string): string[] {
   const { judgedBy } = armsIn(study);
   const places = judgedBy === "unseen" ? (["unseen", "seen"] as const) : (["seen"] as const);
   const heads = places.map((place) =>
@@ -120,7 +121,7 @@ function table(study: Study, rows: readonly Row[]): string[] {
     "",
     "seeds",
     ...heads,
-    "difference to the first",
+    `difference to “${reference}”`,
     "compute: own / with pretraining / with the teacher",
     "images/s, beside others",
   ];
