@@ -4,11 +4,10 @@
  */
 import type { Curve, SettingsRow } from "@kenpin/schema";
 import { useEffect, useState } from "preact/hooks";
+import { meaningLines } from "../../src/operate/wizard/meaning.ts";
 import { ScorePlot } from "./score-plot.tsx";
 import type { StepProps } from "./setup-view.tsx";
 import type { Texts } from "./texts.ts";
-
-const WORTH_A_SHARE = 10;
 
 type Three = { pass: number; cut: number; fail: number };
 
@@ -56,7 +55,11 @@ export function ThresholdStep({ state, setup, store, act, t }: StepProps) {
         <input type="checkbox" checked={asTheyCame} onChange={(event) => setAsTheyCame(event.currentTarget.checked)} />
         {t.asTheyCame}
       </label>
-      <Meaning curve={curve} thresholds={thresholds} t={t} />
+      <ul class="meaning" aria-live="polite">
+        {meaningLines(curve, thresholds, t).map((line) => (
+          <li key={line}>{line}</li>
+        ))}
+      </ul>
       {state.localSettings ? (
         <form
           class="bar-of-buttons"
@@ -91,36 +94,6 @@ function Slider({ label, value, max, onValue, hint }: SliderProps) {
       {hint && <span class="hint">{hint}</span>}
     </label>
   );
-}
-
-/** What the line means, as sentences; nothing is said that the pictures do not bear out. */
-function Meaning({ curve, thresholds: { pass, fail }, t }: { curve: Curve; thresholds: Three; t: Texts }) {
-  const { good, bad, unsorted, proposed } = curve;
-  const { promise } = proposed;
-  const stopped = (scores: readonly number[]) => scores.filter((score) => score >= fail).length;
-  const promisesGood = promise?.good.kept && fail >= proposed.fail;
-  const promisesBad = promise?.bad.kept && pass <= proposed.pass;
-  return (
-    <ul class="meaning" aria-live="polite">
-      {good.length + bad.length + unsorted.length === 0 && <li>{t.defaults}</li>}
-      {good.length === 0 && <li>{t.noGood}</li>}
-      {good.length > 0 && <li>{mean(stopped(good), good.length, t.meanGood, t.countGood)}</li>}
-      {bad.length > 0 && <li>{mean(bad.filter((score) => score < pass).length, bad.length, t.meanBad, t.countBad)}</li>}
-      {unsorted.length > 0 && <li>{t.unsortedMean(stopped(unsorted), unsorted.length)}</li>}
-      {promise && promisesGood && <li>{t.promiseGood(Math.round(promise.good.alpha * 100))}</li>}
-      {promise && promisesBad && <li>{t.promiseBad(Math.round(promise.bad.alpha * 100))}</li>}
-      {promise?.method === "normal-limit" && <li>{t.stopgap}</li>}
-      {good.length > 0 && !promisesGood && (promise?.good.missing ?? 0) > 0 && <li>{t.goodMissing(promise?.good.missing ?? 0)}</li>}
-      {!promisesBad && (promise?.bad.missing ?? 0) > 0 && <li>{t.badMissing(promise?.bad.missing ?? 0)}</li>}
-    </ul>
-  );
-}
-
-type Say = (some: number, of: number) => string;
-
-/** Of a handful only what was counted is said; a hundred of them would be made up. */
-function mean(count: number, of: number, of100: Say, counted: Say): string {
-  return of < WORTH_A_SHARE ? counted(count, of) : of100(Math.round((count / of) * 100), of);
 }
 
 function Saved({ row, t }: { row: SettingsRow; t: Texts }) {

@@ -1,7 +1,9 @@
 /** Every text of the page, in English and Japanese, in one catalogue. A text that only one of them has does not compile. */
 import { type Language, WORDS } from "@kenpin/page/web";
+import { MEANING } from "../../src/operate/wizard/meaning.ts";
 
 const en = {
+  ...MEANING.en,
   ...WORDS.en,
   pages: "Pages",
   setUp: "Set up",
@@ -110,19 +112,7 @@ const en = {
   band: "Undecided band",
   bandHint: "Parts within it are answered “unknown”, for a person to look at.",
   proposal: "Back to the proposal",
-  meanGood: (about: number, count: number) => `Of 100 good parts about ${about} would be stopped (${count} good pictures).`,
-  promiseGood: (most: number) => `Promised, on average: at most ${most} of 100 good parts are stopped.`,
-  promiseBad: (most: number) => `Promised, on average: at most ${most} of 100 bad parts pass.`,
-  stopgap: "There are too few good pictures to promise that: the line is drawn by a normal distribution, as a stopgap.",
   asTheyCame: "The labelled pictures were taken as they came from the line; none was picked.",
-  noGood: "No picture was marked good, so nothing can be said about good parts that would be stopped.",
-  goodMissing: (count: number) => `Nothing can be promised about good parts until ${count} more of them, drawn at random, are labelled.`,
-  countGood: (stopped: number, count: number) => `${stopped} of the ${count} good pictures would be stopped.`,
-  countBad: (passed: number, count: number) => `${passed} of the ${count} bad pictures would pass.`,
-  meanBad: (about: number, count: number) => `Of 100 bad parts about ${about} would pass (${count} bad pictures).`,
-  badMissing: (count: number) => `Nothing can be promised about bad parts until ${count} more of them, drawn at random, are labelled.`,
-  unsortedMean: (stopped: number, count: number) => `${stopped} of the ${count} pictures that were not sorted would be stopped.`,
-  defaults: "With no pictures this is the threshold that came with the bundle.",
   savedBy: "Saved by",
   save: "Save and use",
   saving: "Proving and taking over…",
@@ -151,6 +141,7 @@ const en = {
     "settings-taken": "taken over",
     "settings-confirmed": "taken over, fingerprint confirmed",
     "settings-back": "went back",
+    "settings-refused": "no longer decides",
   } as Record<string, string>,
   takeFile: "Take over a settings file",
   takeFileHint:
@@ -163,6 +154,7 @@ const en = {
 };
 
 const ja: typeof en = {
+  ...MEANING.ja,
   ...WORDS.ja,
   pages: "ページ",
   setUp: "設定作成",
@@ -264,19 +256,7 @@ const ja: typeof en = {
   band: "判定保留の幅",
   bandHint: "この範囲の製品は「判定不能」となり、人が確認します。",
   proposal: "提案に戻す",
-  meanGood: (about, count) => `良品100個のうち約${about}個が止まります（良品${count}枚から）。`,
-  promiseGood: (most) => `保証（平均）: 良品100個のうち止まるのは${most}個以下です。`,
-  promiseBad: (most) => `保証（平均）: 不良品100個のうち通過するのは${most}個以下です。`,
-  stopgap: "保証には良品の画像が足りません。正規分布を仮定した暫定の線です。",
   asTheyCame: "ラベルを付けた画像は、選り好みせず、ラインから流れてきた順に取り込みました。",
-  noGood: "良品の画像がないため、良品がどれだけ止まるかは言えません。",
-  goodMissing: (count) => `無作為に選んだ良品にあと${count}個ラベルが付くまで、良品については何も保証できません。`,
-  countGood: (stopped, count) => `良品${count}枚のうち${stopped}枚が止まります。`,
-  countBad: (passed, count) => `不良品${count}枚のうち${passed}枚が通過します。`,
-  meanBad: (about, count) => `不良品100個のうち約${about}個が通過します（不良品${count}枚から）。`,
-  badMissing: (count) => `無作為に選んだ不良品にあと${count}個ラベルが付くまで、不良品については何も保証できません。`,
-  unsortedMean: (stopped, count) => `未分類の${count}枚のうち${stopped}枚が止まります。`,
-  defaults: "画像がないため、バンドルに付いてきたしきい値です。",
   savedBy: "保存者",
   save: "保存して使う",
   saving: "検証して切り替えています…",
@@ -304,6 +284,7 @@ const ja: typeof en = {
     "settings-taken": "取り込み",
     "settings-confirmed": "指紋を確認して取り込み",
     "settings-back": "一つ前に戻す",
+    "settings-refused": "判定に使えなくなりました",
   },
   takeFile: "設定ファイルを取り込む",
   takeFileHint: "同じバンドルの別の装置から取り込みます。ハブの署名がない場合は、その装置のページで指紋を見比べ、ここに入力してください。",

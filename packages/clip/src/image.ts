@@ -5,7 +5,7 @@
  * Untrusted input: its kind and its pixel count are looked at before anything is unpacked, and no copy of the pixels is made.
  */
 import { errorLine, KenpinError } from "@kenpin/schema";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 
 export type ImageSize = { width: number; height: number };
 export type RgbImage = ImageSize & { data: Uint8Array };
@@ -63,11 +63,11 @@ async function decodeSmall(bytes: Uint8Array, pixelLimit: number): Promise<RgbIm
   return unpack(open(bytes, pixelLimit).autoOrient()).catch(() => null);
 }
 
-function open(bytes: Uint8Array, limitInputPixels: number): sharp.Sharp {
+function open(bytes: Uint8Array, limitInputPixels: number): Sharp {
   return sharp(bytes, { limitInputPixels, failOn: "error" });
 }
 
-async function unpack(picture: sharp.Sharp): Promise<RgbImage> {
+async function unpack(picture: Sharp): Promise<RgbImage> {
   const plain = picture.removeAlpha().toColourspace("srgb").raw({ depth: "uchar" });
   const { data, info } = await plain.toBuffer({ resolveWithObject: true });
   const rgb = info.channels === 1 ? spread(data) : new Uint8Array(data.buffer, data.byteOffset, data.length);

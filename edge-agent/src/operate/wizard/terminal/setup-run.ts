@@ -15,7 +15,8 @@ import {
   SetupState,
 } from "@kenpin/schema";
 import { z } from "zod";
-import { curveLines, meaningLines, pictureLines, thresholdLine } from "./curve-text.ts";
+import { meaningLines } from "../meaning.ts";
+import { curveLines, pictureLines, thresholdLine } from "./curve-text.ts";
 import { settle, yes } from "./screen.ts";
 import { addFolder, labelAll, look, type Place, sayWords, writeMaps } from "./steps.ts";
 

@@ -1,7 +1,9 @@
 /** What the set-up says on a terminal, in English and Japanese; which of the two, the locale of the environment decides. */
 import type { Work } from "@kenpin/schema";
+import { MEANING } from "../meaning.ts";
 
 const en = {
+  ...MEANING.en,
   keep: (count: number) => `The agent already holds ${count} pictures of a set-up. Keep them? [Y/n] `,
   askPictures: "1/5  Pictures: a folder of them, good and bad mixed (Enter: none) ",
   askGood: (count: number) =>
@@ -41,21 +43,10 @@ const en = {
   chosenBy: (how: string) => `Proposed by ${how}.`,
   saving: "Proving and taking over…",
   saved: (version: number, settings: string) => `Version ${version} (settings ${settings}), signed by this device, decides from now on.`,
-  meanGood: (about: number, count: number) => `Of 100 good parts about ${about} would be stopped (${count} good pictures).`,
-  meanBad: (about: number, count: number) => `Of 100 bad parts about ${about} would pass (${count} bad pictures).`,
-  countGood: (stopped: number, count: number) => `${stopped} of the ${count} good pictures would be stopped.`,
-  countBad: (passed: number, count: number) => `${passed} of the ${count} bad pictures would pass.`,
-  countUnsorted: (stopped: number, count: number) => `${stopped} of the ${count} pictures that were not sorted would be stopped.`,
-  promiseGood: (most: number) => `Promised, on average: at most ${most} of 100 good parts are stopped.`,
-  promiseBad: (most: number) => `Promised, on average: at most ${most} of 100 bad parts pass.`,
-  stopgap: "There are too few good pictures to promise that: the line is drawn by a normal distribution, as a stopgap.",
-  noGood: "No picture was marked good, so nothing can be said about good parts that would be stopped.",
-  goodMissing: (count: number) => `Nothing can be promised about good parts until ${count} more of them, drawn at random, are labelled.`,
-  badMissing: (count: number) => `Nothing can be promised about bad parts until ${count} more of them, drawn at random, are labelled.`,
-  noPictures: "With no pictures this is the threshold that decides now.",
 };
 
 const ja: Texts = {
+  ...MEANING.ja,
   keep: (count) => `エージェントには作成中の設定の画像が${count}枚あります。続きから始めますか？ [Y/n] `,
   askPictures: "1/5  画像のフォルダ（良品と不良品が混ざっていてもかまいません。Enterで省略） ",
   askGood: (count) =>
@@ -95,18 +86,6 @@ const ja: Texts = {
   chosenBy: (how) => `提案の根拠: ${how}`,
   saving: "検証して切り替えています…",
   saved: (version, settings) => `これからバージョン${version}（設定 ${settings}、この装置の署名）で判定します。`,
-  meanGood: (about, count) => `良品100個のうち約${about}個が止まります（良品${count}枚から）。`,
-  meanBad: (about, count) => `不良品100個のうち約${about}個が通過します（不良品${count}枚から）。`,
-  countGood: (stopped, count) => `良品${count}枚のうち${stopped}枚が止まります。`,
-  countBad: (passed, count) => `不良品${count}枚のうち${passed}枚が通過します。`,
-  countUnsorted: (stopped, count) => `未分類の${count}枚のうち${stopped}枚が止まります。`,
-  promiseGood: (most) => `保証（平均）: 良品100個のうち止まるのは${most}個以下です。`,
-  promiseBad: (most) => `保証（平均）: 不良品100個のうち通過するのは${most}個以下です。`,
-  stopgap: "保証には良品の画像が足りません。正規分布を仮定した暫定の線です。",
-  noGood: "良品の画像がないため、良品がどれだけ止まるかは言えません。",
-  goodMissing: (count) => `無作為に選んだ良品にあと${count}個ラベルが付くまで、良品については何も保証できません。`,
-  badMissing: (count) => `無作為に選んだ不良品にあと${count}個ラベルが付くまで、不良品については何も保証できません。`,
-  noPictures: "画像がないため、現在判定に使っているしきい値です。",
 };
 
 export type Texts = typeof en;
