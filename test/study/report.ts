@@ -191,9 +191,25 @@ function limits(study: Study, arms: Arms): string {
     "",
     `- One model size, one length of training, generated pictures; ${missing}.`,
     "- Three seeds give wide intervals: “cannot be told” is no proof of equality.",
+    ...edges(study, arms),
     "- The rate of masked image modelling was not swept; its length is 40 % of a base run's pictures. The teacher is one run with twice the base run's pictures.",
     "- Compute is forward GFLOPs × pictures, a caption counted with each picture. Images a second in the tables were measured while other runs shared the device.",
   ].join("\n");
+}
+
+/** A best rate at the edge of those that were tried is a lower bound. */
+function edges(study: Study, arms: Arms): string[] {
+  const swept = [...arms.values()].filter(({ rates, ratesOf }) => rates.length > 1 && ratesOf === null);
+  const known = swept.flatMap(({ id, rates }) => {
+    const best = bestRate(study, arms, id);
+    return best === null ? [] : [{ lowest: best === Math.min(...rates), edge: best === Math.min(...rates) || best === Math.max(...rates) }];
+  });
+  const at = known.filter(({ edge }) => edge).length;
+  if (at === 0) return [];
+  const lowest = known.filter(({ lowest }) => lowest).length;
+  return [
+    `- Of ${known.length} arms that swept their rate ${at} were best at the edge of what was tried${swept.every(({ rates }) => rates.length === 2) ? ", as must be with two rates" : ""} (${lowest} at the lowest): rates beyond may be better, and for one arm more than for another.`,
+  ];
 }
 
 // --- curves

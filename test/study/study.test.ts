@@ -83,7 +83,7 @@ test("what the page says of a claim follows from the figures", () => {
   assert.equal(answer("the teacher's training charged too"), "was not tried");
   assert.equal(answer("AdamW at the large batch"), "does not hold");
   assert.equal(answer("AdamW at the small batch"), "holds");
-  assert.equal(answer("1.6 times as many images"), "does not hold");
+  assert.equal(answer("batch 2000, alone on the device"), "does not hold");
 });
 
 test("arms that have learned nothing are equal, and no claim is made of it", () => {
