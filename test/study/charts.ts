@@ -1,6 +1,6 @@
 /** Curves as an SVG with a band over the seeds, readable on light and dark pages. In: lines of points. Out: the file's text. */
 export type Line = { label: string; points: { x: number; y: number; low: number; high: number }[] };
-export type Axes = { title: string; x: string; y: string; isLogarithmic?: boolean };
+export type Axes = { title: string; x: string; y: string };
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [760, 360, 62, 240, 36, 46];
 /** Told apart without red and green (Okabe and Ito 2008). */
@@ -8,22 +8,22 @@ const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 const STYLE = "text{font:13px system-ui,sans-serif;fill:#222}@media(prefers-color-scheme:dark){text{fill:#ddd}}";
 const TICKS = 5;
 
-export function lineChart({ title, x, y, isLogarithmic = false }: Axes, lines: readonly Line[]): string {
+export function lineChart({ title, x, y }: Axes, lines: readonly Line[]): string {
   const points = lines.flatMap(({ points }) => points);
-  const across = isLogarithmic ? Math.log : (value: number) => value;
-  const [left, right] = range(points.map((point) => across(point.x)));
+  const [left, right] = range(points.map((point) => point.x));
   const [low, high] = range(points.flatMap((point) => [point.low, point.high]));
   const place = {
-    x: (value: number) => LEFT + ((across(value) - left) / (right - left)) * (WIDTH - LEFT - RIGHT),
+    x: (value: number) => LEFT + ((value - left) / (right - left)) * (WIDTH - LEFT - RIGHT),
     y: (value: number) => HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM),
   };
-  const xs = isLogarithmic ? [...new Set(points.map((point) => point.x))].sort((a, b) => a - b) : ticks(left, right);
   const grid = [
     ...ticks(low, high).map((value) => {
       const at = place.y(value).toFixed(1);
       return `<path d="M${LEFT} ${at}H${WIDTH - RIGHT}" stroke="#8888" stroke-width=".5"/><text x="${LEFT - 6}" y="${at}" dy="4" text-anchor="end">${value.toFixed(2)}</text>`;
     }),
-    ...xs.map((value) => `<text x="${place.x(value).toFixed(1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${short(value)}</text>`),
+    ...ticks(left, right).map(
+      (value) => `<text x="${place.x(value).toFixed(1)}" y="${HEIGHT - BOTTOM + 18}" text-anchor="middle">${short(value)}</text>`,
+    ),
   ];
   const drawn = lines.map((line, i) => drawLine(line, COLOURS[i % COLOURS.length] as string, i, place));
   const words = [

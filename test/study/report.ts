@@ -25,8 +25,28 @@ export function pageOf(study: Study): Map<string, string> {
   const { arms, factors } = armsIn(study);
   const sections = factors.map((factor) => section(study, arms, factor, files));
   const parts = [head(study, arms), claims(claimsOf(study)), ...sections, realSets(study), limits(study, arms)];
-  files.set("README.md", `${parts.filter((part) => part !== "").join("\n\n")}\n`);
+  files.set("README.md", aligned(`${parts.filter((part) => part !== "").join("\n\n")}\n`));
   return files;
+}
+
+/** Every table's columns as wide as their widest cell, as the formatter wants them. */
+function aligned(text: string): string {
+  return text.replace(/(^\|.*\n)+/gm, (block) => {
+    const rows = block
+      .trimEnd()
+      .split("\n")
+      .map((line) =>
+        line
+          .slice(1, -1)
+          .split("|")
+          .map((cell) => cell.trim()),
+      );
+    const widths = (rows[0] ?? []).map((_, column) => Math.max(3, ...rows.map((row) => (row[column] ?? "").length)));
+    const lines = rows.map(
+      (row) => `| ${row.map((cell, i) => (cell === "---" ? "-".repeat(widths[i] ?? 3) : cell.padEnd(widths[i] ?? 3))).join(" | ")} |`,
+    );
+    return `${lines.join("\n")}\n`;
+  });
 }
 
 // --- text
