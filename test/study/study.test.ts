@@ -100,7 +100,7 @@ test("a run that came apart is no best rate, and a rate at the edge is said to b
     return { ...rest, failed: "the training came apart" };
   });
   const page = pageOf({ ...study, runs }).get("README.md") as string;
-  assert.match(page, /\| one trust ratio a group \| 0\.5: came apart, 1\.5: \*\*0\.\d+\*\* \| at the edge/);
+  assert.match(page, /\| one trust ratio a group +\| 0\.5: came apart, 1\.5: \*\*0\.\d+\*\* +\| at the edge/);
 });
 
 test("the committed page is what its study.json gives, byte for byte", {
