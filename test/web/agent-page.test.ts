@@ -215,7 +215,7 @@ test("with nothing at all the wizard ends in the bundle's own threshold, by the 
       visitor.evaluate<boolean>(`document.activeElement.textContent.startsWith(${JSON.stringify(title)})`),
     );
   }
-  await visitor.getByText("With no pictures this is the threshold that came with the bundle.").waitFor();
+  await visitor.getByText("With no pictures this is the threshold that decides now.").waitFor();
   await visitor.getByRole("button", { name: "Save and use" }).press("Enter");
   await visitor.getByText("Version 3 decides from now on.").waitFor();
   await context.close();
