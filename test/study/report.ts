@@ -16,7 +16,7 @@ const LABELS: Record<string, string> = {
   scratch: "base recipe: from scratch, LAMB, small batch",
   "adamw-small": "AdamW, small batch",
   "adamw-large": "AdamW, large batch",
-  "distill-all": "all terms",
+  "distill-all": "student by all terms of distillation",
 };
 const BUDGETS = { "-quarter": "a quarter of the pictures", "-half": "half of the pictures" };
 
@@ -195,7 +195,24 @@ function realSets(study: Study): string {
     `| | seeds | ${sets.join(" | ")} |`,
     `|${" --- |".repeat(sets.length + 2)}`,
     ...lines,
+    "",
+    onReal(study, sets),
   ].join("\n");
+}
+
+/** Sets on which no trained arm's mean passes that of weights drawn at random by the margin. */
+function onReal({ real }: Study, sets: readonly string[]): string {
+  const meanOf = (arm: string, set: string) =>
+    middle(real.filter((one) => one.arm === arm && one.set === set).flatMap(({ auroc }) => auroc["all"] ?? []));
+  const trained = [...new Set(real.map(({ arm }) => arm))].filter((arm) => arm !== "untrained");
+  const lost = sets.filter((set) => trained.every((arm) => !(meanOf(arm, set) > meanOf("untrained", set) + MARGIN)));
+  const won = sets.filter((set) => !lost.includes(set));
+  const parts = [
+    ...(lost.length > 0 ? [`No arm is better than weights drawn at random on ${lost.join(", ")}.`] : []),
+    ...(won.length > 0 ? [`At least one is on ${won.join(", ")}, by its mean.`] : []),
+    "Runs this short, on plain materials, are for comparing recipes, not for real parts.",
+  ];
+  return parts.join(" ");
 }
 
 function limits(study: Study, arms: Arms): string {
