@@ -112,6 +112,7 @@ function speedClaims(study: Study, arms: Arms): Claim[] {
     because: `${(dropped / whole).toFixed(2)} times: ${Math.round(dropped)} against ${Math.round(whole)} images/s${more}`,
   });
   const found: Claim[] = [];
+  if (!arms.has("scratch") || !arms.has("dropout")) return found;
   const { speed } = study;
   const [whole, dropped] = [speed?.imagesPerSecond["scratch"], speed?.imagesPerSecond["dropout"]];
   if (speed && whole && dropped) {

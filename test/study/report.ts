@@ -200,15 +200,15 @@ function realSets(study: Study): string {
   ].join("\n");
 }
 
-/** Sets on which no trained arm's mean passes that of weights drawn at random by the margin. */
+/** Sets on which no trained arm's mean passes chance and weights drawn at random by the margin. */
 function onReal({ real }: Study, sets: readonly string[]): string {
   const meanOf = (arm: string, set: string) =>
     middle(real.filter((one) => one.arm === arm && one.set === set).flatMap(({ auroc }) => auroc["all"] ?? []));
   const trained = [...new Set(real.map(({ arm }) => arm))].filter((arm) => arm !== "untrained");
-  const lost = sets.filter((set) => trained.every((arm) => !(meanOf(arm, set) > meanOf("untrained", set) + MARGIN)));
+  const lost = sets.filter((set) => trained.every((arm) => !(meanOf(arm, set) > Math.max(0.5, meanOf("untrained", set)) + MARGIN)));
   const won = sets.filter((set) => !lost.includes(set));
   const parts = [
-    ...(lost.length > 0 ? [`No arm is better than weights drawn at random on ${lost.join(", ")}.`] : []),
+    ...(lost.length > 0 ? [`No arm is better than both chance and weights drawn at random on ${lost.join(", ")}.`] : []),
     ...(won.length > 0 ? [`At least one is on ${won.join(", ")}, by its mean.`] : []),
     "Runs this short, on plain materials, are for comparing recipes, not for real parts.",
   ];
