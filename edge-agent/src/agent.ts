@@ -4,7 +4,7 @@
  * Broker and hub may be away at any time, also at the start; only the bundle must be there.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { connectLink, type Link } from "@kenpin/messaging";
+import type { Link } from "@kenpin/messaging";
 import {
   type AgentConfig,
   type AgentHealth,
@@ -39,9 +39,8 @@ import { VerdictHistory } from "./record/history.ts";
 import { Journal } from "./record/journal.ts";
 import { Outbox } from "./record/outbox.ts";
 import type { Retention } from "./record/retention.ts";
-import { BrokerCredentials } from "./report/broker-credentials.ts";
-import { Reporter } from "./report/reporter.ts";
-import { offlineStatus, StatusBeat } from "./report/status.ts";
+import type { StatusBeat } from "./report/status.ts";
+import { startReporting } from "./reporting.ts";
 import { EvidenceStore } from "./samples/evidence-store.ts";
 import { SamplePicker } from "./samples/picker.ts";
 import { Sampler } from "./samples/sampler.ts";
@@ -64,8 +63,6 @@ type Closers = (() => unknown)[];
 type LastError = () => AgentSnapshot["lastError"];
 type Base = { config: AgentConfig; db: Database; log: Logger; closers: Closers; lastError: LastError };
 
-/** The last word to the broker must not hold up the stop. */
-const FAREWELL_MS = 1000;
 /** An inspector that takes longer to start must not keep broker, status and cameras waiting. */
 const PATIENCE_MS = 5000;
 
@@ -142,7 +139,7 @@ async function assemble(base: Base): Promise<Pick<Agent, "started">> {
   const quarantine = quarantineOf(db, config.dataDir);
   const health = () => ({ drifting: drift.drifting, diskShort: retention.standing.isShort, quarantine });
   const cameras = new Cameras();
-  const reporting = startReporting(base, { journal, outbox, supervisor, health, cameras, onFreed: () => uploader.wake() });
+  const reporting = startReporting({ ...base, journal, outbox, supervisor, health, cameras, onFreed: () => uploader.wake() });
   const { link, reporter, topics } = reporting;
   status = reporting.status;
   const report = (reported: BundleReported) => void reporter.retain(topics.bundleReported, reported);
@@ -247,73 +244,11 @@ async function startSamples({ config, log, closers }: Base, { bootId, store, ret
   return { sampler: new Sampler({ config, picker, store, mayKeep, log: stage }), uploader };
 }
 
-/** `onFreed`: acknowledged samples' pictures may go. */
-type ReportingParts = {
-  journal: Journal;
-  outbox: Outbox;
-  supervisor: Supervisor;
-  health: () => AgentHealth;
-  cameras: Cameras;
-  onFreed: () => void;
-};
-
-function startReporting({ config, log, closers }: Base, { journal, outbox, supervisor, health, cameras, onFreed }: ReportingParts) {
-  const topics = agentTopics(config.site, config.agent);
-  const stage = log.child({ stage: "report" });
-  const credentials = new BrokerCredentials({ broker: config.broker, onChange: () => link.renew(), log: stage });
-  const link: Link = connectLink({
-    ...config.broker,
-    tls: () => credentials.material,
-    clientId: `kenpin-${config.site}-${config.agent}`,
-    will: { topic: topics.status, payload: offlineStatus(journal.bootId) },
-    onState: stateLog(stage),
-  });
-  const status = new StatusBeat({
-    bootId: journal.bootId,
-    backlog: () => outbox.count,
-    starts: () => outbox.starts(journal.nextSeq),
-    inspector: () => supervisor.status,
-    health,
-    cameras: () => cameras.status(),
-    publish: (message) => void reporter.retain(topics.status, message),
-  });
-  const reporter = new Reporter({
-    link,
-    topics,
-    backlog: outbox,
-    onChange: () => status.consider(),
-    onAck: (ack) => {
-      status.compare(ack);
-      onFreed();
-    },
-    log: stage,
-  });
-  link.onConnect(() => status.publish());
-  credentials.start();
-  closers.push(() => credentials.stop());
-  closers.push(async () => {
-    status.stop();
-    reporter.stop();
-    await Promise.race([reporter.retain(topics.status, offlineStatus(journal.bootId)), sleep(FAREWELL_MS, undefined, { ref: false })]);
-    await link.close();
-  });
-  return { link, reporter, topics, status };
-}
-
 function quarantineOf(db: Database, dataDir: string): AgentHealth["quarantine"] {
   const found = readQuarantine(db, dataDir);
   if (!found) return null;
   const { file, at, why, saved } = found;
   return { file, at, why: why.slice(0, 500), rows: Object.values(saved).reduce((sum, rows) => sum + rows, 0) };
-}
-
-/** A broker that is away for three days is worth one line, not one every few seconds. */
-function stateLog(log: Logger): (state: string, detail: string) => void {
-  let last = "";
-  return (state, detail) => {
-    log[state === last ? "debug" : "info"]({ state, detail }, "broker");
-    last = state;
-  };
 }
 
 type Updating = {
