@@ -16,9 +16,8 @@ test("a hub that does not acknowledge gets a window of rows, and the same ones a
     const reporter = makeReporter(link, rows);
     await until("the window", () => new Set(arrived).size === 512);
     await until("the window again", () => arrived.length >= 1024);
-    assert.equal(new Set(arrived).size, 512);
     assert.deepEqual(
-      arrived.slice(0, 512),
+      [...new Set(arrived)], // by their first arrival: patience may end before a busy broker has taken them all
       Array.from({ length: 512 }, (_, i) => i + 1),
     );
     acknowledgeAll(hub, arrived);
