@@ -17,10 +17,27 @@ if (files.length === 0) {
 }
 const coverage = process.argv.includes("--coverage") ? [join(ROOT, "node_modules/c8/bin/c8.js"), "--reporter=text-summary"] : [];
 const node = [process.execPath, "--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
-// One file at a time: brokers, trainers and browsers of two journeys would fight for two cores and prove nothing.
-const command = [...node, "--test", "--test-concurrency=1", ...files];
-const [program, ...args] = coverage.length > 0 ? [process.execPath, ...coverage, ...command] : command;
-process.exit(spawnSync(program as string, args, { cwd: ROOT, stdio: "inherit" }).status ?? 1);
+/** Arithmetic and files on one core each, two files at a time. Brokers, trainers and browsers of two would fight for two cores and prove nothing. */
+const ON_ONE_CORE =
+  /^test\/(bundle|clip|onnx|schema|stats|cloud-trainer\/(bundle|commands|distill|evaluate|import|label|quantize|recipe|rollout|samples))\//;
+const status = [
+  run(
+    files.filter((file) => ON_ONE_CORE.test(file)),
+    2,
+  ),
+  run(
+    files.filter((file) => !ON_ONE_CORE.test(file)),
+    1,
+  ),
+];
+process.exit(Math.max(...status));
+
+function run(some: readonly string[], atOnce: number): number {
+  if (some.length === 0) return 0;
+  const command = [...node, "--test", `--test-concurrency=${atOnce}`, ...some];
+  const [program, ...args] = coverage.length > 0 ? [process.execPath, ...coverage, ...command] : command;
+  return spawnSync(program as string, args, { cwd: ROOT, stdio: "inherit" }).status ?? 1;
+}
 
 /** A broken part should show in seconds, before the long stories begin. */
 function journeysLast(a: string, b: string): number {
