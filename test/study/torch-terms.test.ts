@@ -30,6 +30,7 @@ const Terms = z.strictObject({
   tail: Dropped,
   hogBatch: Masked,
   clipBatch: Masked,
+  shared: z.number(),
 });
 
 const config = modelConfig("kenpin-s-8");
@@ -91,3 +92,7 @@ function near(got: number[][], wanted: number[][]): void {
     for (const [j, value] of row.entries())
       assert.ok(Math.abs((got[i]?.[j] as number) - value) < 1e-5, `${i}, ${j}: ${got[i]?.[j]} for ${value}`);
 }
+
+test("two processes share a batch that the device drew as one would see it, and divide by the same judged patches", { skip }, () => {
+  assert.equal(terms.shared, 0);
+});

@@ -40,11 +40,11 @@ def group_step(scope, seen=1):
     return [value.detach().flatten().tolist() for _, value in held]
 
 
-def batch(captions, stage, recipe, progress):
+def batch(captions, stage, recipe, progress, ranks=None):
     table = json.loads(open(captions).read())
     data = {"surfaces": 10, "seed": 1, "captions": captions, "without": [name for name in table["materials"] if name not in FAMILIES]}
     job = Job(stage, CONFIG, "", "", {"batch": 40, **recipe}, data)
-    pool = EpisodePool(data, job, Ranks("cpu"))
+    pool = EpisodePool(data, job, ranks or Ranks("cpu"))
     return pool.read(0, progress)
 
 
@@ -55,6 +55,18 @@ def dropped(captions, progress):
         "kept": None if kept is None else list(kept.shape), "targets": list(drawn["patch_targets"].shape), "weights": list(drawn["patch_weights"].shape),
         "increasing": kept is None or bool((kept.diff(dim=1) > 0).all()),
     }
+
+
+def shared(captions):
+    """The largest difference of two ranks' shares of a batch, one after the other, from the whole of it."""
+    recipe = {"patchDropout": {"ratio": 0.5, "unmaskedTail": 0}}
+    ranks = [Ranks("cpu"), Ranks("cpu")]
+    for number, one in enumerate(ranks):
+        one.rank, one.world = number, 2
+    whole, *parts = [batch(captions, "train", recipe, 0.0, one) for one in (None, *ranks)]
+    names = ("pixel_values", "patch_targets", "patch_weights", "kept")
+    rows = [(torch.cat([part[name] for part in parts]) - whole[name]).abs().max().item() for name in names]
+    return max(rows + [(part["patch_weight_sum"] - whole["patch_weight_sum"]).abs().item() for part in parts])
 
 
 def masked(captions, target):
@@ -69,6 +81,7 @@ def main():
     print(json.dumps({
         "roles": len(ROLES), "hog": hog(given, 8).flatten().tolist(), "tensor": group_step("tensor"), "group": group_step("group"),
         "dropped": dropped(captions, 0.5), "tail": dropped(captions, 0.8), "hogBatch": masked(captions, "hog"), "clipBatch": masked(captions, "clip"),
+        "shared": shared(captions),
     }))
 
 

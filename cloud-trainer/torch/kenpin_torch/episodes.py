@@ -68,7 +68,7 @@ class EpisodePool:
         if start % len(ROLES) or end % len(ROLES):
             raise Refused(f"a batch of {self.size} cannot be split over {self.ranks.world} ranks in whole episodes of {len(ROLES)}")
         own = rows[start // len(ROLES) : end // len(ROLES)]
-        pictures, shares = self._turned(self.pictures[own], start), self._turned(self.shares[own], start)
+        pictures, shares = self._turned(self.pictures[own], start), self._turned(self.shares[rows], 0)
         batch = {"pixel_values": (pictures.flatten(0, 1).float() / 255 - self.mean) / self.std, "size": self.size, "episode": len(ROLES)}
         if self.job.stage == "pretrain":
             return {**batch, **self._masked(batch["pixel_values"], generator, start, end)}
@@ -79,11 +79,9 @@ class EpisodePool:
 
     def _patches(self, share, generator, progress, start, end):
         kept = draw_kept(self.job.recipe.get("patchDropout", NO_DROPOUT), (self.size, share.shape[1]), generator, progress)
-        kept = None if kept is None else kept[start:end]
-        targets, weights = judged_patches(share, kept)
-        out = {} if kept is None else {"kept": kept}
-        # The share of the whole batch is near enough this rank's: all ranks draw alike.
-        return {**out, "patch_targets": targets, "patch_weights": weights, "patch_weight_sum": weights.sum() * self.ranks.world}
+        targets, weights = judged_patches(share, kept)  # of the whole batch: every rank divides by the same sum
+        out = {} if kept is None else {"kept": kept[start:end]}
+        return {**out, "patch_targets": targets[start:end], "patch_weights": weights[start:end], "patch_weight_sum": weights.sum()}
 
     def _masked(self, pixels, generator, start, end):
         masked = draw_masked(self.job, self.size, generator)
