@@ -8,38 +8,24 @@ import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const words = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
-const files = globSync("test/**/*.test.ts", { cwd: ROOT })
-  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
-  .sort(journeysLast);
+const files = globSync("test/**/*.test.ts", { cwd: ROOT }).filter(
+  (file) => words.length === 0 || words.some((word) => file.includes(word)),
+);
 if (files.length === 0) {
   process.stderr.write(`no test file has any of these in its path: ${words.join(", ")}\n`);
   process.exit(1);
 }
 const coverage = process.argv.includes("--coverage") ? [join(ROOT, "node_modules/c8/bin/c8.js"), "--reporter=text-summary"] : [];
 const node = [process.execPath, "--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
-/** Arithmetic and files on one core each, two files at a time. Brokers, trainers and browsers of two would fight for two cores and prove nothing. */
-const ON_ONE_CORE =
-  /^test\/(bundle|clip|onnx|schema|stats|cloud-trainer\/(bundle|commands|distill|evaluate|import|label|quantize|recipe|rollout|samples))\//;
-const status = [
-  run(
-    files.filter((file) => ON_ONE_CORE.test(file)),
-    2,
-  ),
-  run(
-    files.filter((file) => !ON_ONE_CORE.test(file)),
-    1,
-  ),
-];
-process.exit(Math.max(...status));
+/** Trainers take both cores, and the stories want them: those run alone and at the end. All others mostly wait, two files at a time. */
+const ALONE = /^test\/(cloud-trainer\/(train|trainer-process|tune)|journeys)[./]/;
+const together = files.filter((file) => !ALONE.test(file));
+const alone = files.filter((file) => ALONE.test(file));
+process.exit(Math.max(run(together, 2), run(alone, 1)));
 
 function run(some: readonly string[], atOnce: number): number {
   if (some.length === 0) return 0;
   const command = [...node, "--test", `--test-concurrency=${atOnce}`, ...some];
   const [program, ...args] = coverage.length > 0 ? [process.execPath, ...coverage, ...command] : command;
   return spawnSync(program as string, args, { cwd: ROOT, stdio: "inherit" }).status ?? 1;
-}
-
-/** A broken part should show in seconds, before the long stories begin. */
-function journeysLast(a: string, b: string): number {
-  return Number(a.includes("/journeys/")) - Number(b.includes("/journeys/")) || a.localeCompare(b);
 }
