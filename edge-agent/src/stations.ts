@@ -112,8 +112,11 @@ export class Stations {
     if (this.#isAsking || now - this.#repliedAt < ASK_EVERY_MS) return;
     this.#isAsking = true;
     const deadlineMs = Math.min(...this.#options.config.stations.map(({ aliveMs }) => aliveMs));
-    this.seen(await this.#options.supervisor.inspect({ bytes: new Uint8Array(), takenAt: now, deadlineMs }));
-    this.#isAsking = false;
+    try {
+      this.seen(await this.#options.supervisor.inspect({ bytes: new Uint8Array(), takenAt: now, deadlineMs }));
+    } finally {
+      this.#isAsking = false;
+    }
   }
 }
 

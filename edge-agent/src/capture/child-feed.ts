@@ -41,10 +41,13 @@ function run(child: ChildProcess, { onPicture, signal }: FeedSink, silenceMs: nu
     const silence = setTimeout(() => resolve(`gave no picture for ${silenceMs} ms`), silenceMs);
     const settle = (why: string) => {
       clearTimeout(silence);
+      signal.removeEventListener("abort", stop); // it outlives the child by months
       child.stdout?.removeAllListeners("data");
       resolve(why);
     };
-    signal.addEventListener("abort", () => settle("was stopped"), { once: true });
+    const stop = () => settle("was stopped");
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
     child.once("error", (error: NodeJS.ErrnoException) =>
       settle(error.code === "ENOENT" ? "is not installed" : `did not start (${error.code})`),
     );

@@ -11,7 +11,7 @@ export async function firstPicture(source: LiveSource, patienceMs: number): Prom
     closed.abort();
   };
   try {
-    await feedOf(source).feed({ onPicture, asked: () => new Promise(() => undefined), signal: closed.signal });
+    await feedOf(source).feed({ onPicture, rest: () => Promise.resolve(), signal: closed.signal });
   } catch (error) {
     if (!closed.signal.aborted) throw error;
   } finally {

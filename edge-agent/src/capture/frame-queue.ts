@@ -3,8 +3,9 @@
  * how often, with the reason. In: frames as they come. Out: one at a time to `onFrame`, which answers it.
  *
  * With `newest-first` a new frame overtakes those that wait, which are let go of: a late look at an old picture is worth nothing.
- * `every-frame` keeps their order and refuses new ones while it is full. A frame that somebody waits for is never let go of: where there is no room for it, its picture goes and it is
- * answered `queue-full`. Every frame offered is in exactly one of: waiting, in hand, answered, shed.
+ * `every-frame` keeps their order and refuses new ones while it is full. A frame that somebody waits for is never let go of: where
+ * there is no room for it, its picture goes and it is answered `queue-full`. Every frame offered is in exactly one of: waiting, in
+ * hand, answered, shed.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CameraCounts, errorLine, type Verdict } from "@kenpin/schema";

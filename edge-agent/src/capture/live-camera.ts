@@ -5,8 +5,8 @@
  * A trigger gets the first picture taken after it, never one from before: that shows another part. Where none comes by the deadline,
  * its frame is answered `frame-missing`.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { type CameraCounts, errorLine } from "@kenpin/schema";
+import { Rest } from "../rest.ts";
 import { Backoff } from "./backoff.ts";
 import { FrameQueue } from "./frame-queue.ts";
 import { liveFrame } from "./live-frame.ts";
@@ -16,8 +16,8 @@ import { orderOf, type Source, type SourceOptions, type Trigger } from "./source
 export type FeedSink = {
   /** A picture whose taking began at `takenAt` (performance.now()). */
   onPicture: (bytes: Uint8Array, takenAt: number) => void;
-  /** Resolves once somebody waits for a picture. */
-  asked: () => Promise<void>;
+  /** Resolves after `ms`, or at once where somebody waits for a picture or none is wanted any more. */
+  rest: (ms: number) => Promise<void>;
   signal: AbortSignal;
 };
 /** Opens the camera and gives its pictures; rejects with one line, free of credentials, when that ends. */
@@ -35,7 +35,7 @@ export class LiveCamera implements Source {
   #options: LiveCameraOptions;
   #queue: FrameQueue;
   #open: Open[] = [];
-  #asked = Promise.withResolvers<void>();
+  #rest = new Rest();
   #stopped = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #lastAt = Number.NEGATIVE_INFINITY;
@@ -56,6 +56,7 @@ export class LiveCamera implements Source {
 
   async stop(): Promise<void> {
     this.#stopped.abort();
+    this.#rest.end();
     for (const { timer } of this.#open.splice(0)) clearTimeout(timer);
     await this.#running;
     await this.#queue.stop();
@@ -73,7 +74,7 @@ export class LiveCamera implements Source {
     const left = this.#options.camera.deadlineMs - (performance.now() - trigger.since);
     const timer = setTimeout(() => this.#giveUp(trigger), Math.max(0, left));
     this.#open.push({ trigger, timer });
-    this.#asked.resolve();
+    this.#rest.wake();
     return true;
   }
 
@@ -101,7 +102,7 @@ export class LiveCamera implements Source {
       } finally {
         release();
       }
-      if (!signal.aborted) await sleep(this.#backoff.nextMs(), undefined, { signal }).catch(() => undefined);
+      await this.#rest.forTime(this.#backoff.nextMs());
     }
   }
 
@@ -111,7 +112,7 @@ export class LiveCamera implements Source {
         release();
         this.#take(bytes, takenAt);
       },
-      asked: () => (this.#open.length > 0 ? Promise.resolve() : this.#asked.promise),
+      rest: (ms) => (this.#open.length > 0 ? Promise.resolve() : this.#rest.forNews(ms)),
       signal: this.#stopped.signal,
     };
   }
@@ -124,7 +125,6 @@ export class LiveCamera implements Source {
     this.#lastAt = performance.now();
     const due = this.#open.filter(({ trigger }) => trigger.at + camera.latencyMs <= takenAt);
     this.#open = this.#open.filter((open) => !due.includes(open));
-    if (this.#open.length === 0) this.#asked = Promise.withResolvers<void>();
     for (const { trigger, timer } of due) {
       clearTimeout(timer);
       this.#offer(trigger, bytes);
@@ -135,7 +135,6 @@ export class LiveCamera implements Source {
 
   #giveUp(trigger: Trigger): void {
     this.#open = this.#open.filter((open) => open.trigger !== trigger);
-    if (this.#open.length === 0) this.#asked = Promise.withResolvers<void>();
     this.#offer(trigger, null);
   }
 

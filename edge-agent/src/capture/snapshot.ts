@@ -2,33 +2,34 @@
  * A camera that answers a GET with one picture (most network cameras have such an address): asked at its interval, and at once when a
  * trigger comes. Bytes and time are limited, redirects are not followed, and credentials go in the header only.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { within } from "@kenpin/client";
 import { KenpinError, type SnapshotSource } from "@kenpin/schema";
 import { FRAME_LIMIT_BYTES } from "./frame-file.ts";
 import type { Feed, FeedSink } from "./live-camera.ts";
 import { type Login, readLogin, withoutSecrets } from "./login.ts";
 
 export function snapshotFeed(source: SnapshotSource): Feed {
-  return async ({ onPicture, asked, signal }: FeedSink) => {
+  return async ({ onPicture, rest, signal }: FeedSink) => {
     const login = await readLogin(source.login);
     while (!signal.aborted) {
       const takenAt = performance.now();
       onPicture(await fetchPicture(source, login, signal), takenAt);
-      await pause(Math.max(0, source.intervalMs - (performance.now() - takenAt)), asked(), signal);
+      await rest(Math.max(0, source.intervalMs - (performance.now() - takenAt)));
     }
   };
 }
 
 async function fetchPicture({ url, timeoutMs }: SnapshotSource, login: Login | null, stopped: AbortSignal): Promise<Uint8Array> {
   const { address, headers } = request(url, login);
-  const signal = AbortSignal.any([stopped, AbortSignal.timeout(timeoutMs)]);
   try {
-    const response = await fetch(address, { headers, redirect: "error", signal });
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new KenpinError("camera-refused", `the camera answered ${response.status}; expected a picture`);
-    }
-    return await readLimited(response);
+    return await within({ timeoutMs, signal: stopped }, async (signal) => {
+      const response = await fetch(address, { headers, redirect: "error", signal });
+      if (!response.ok) {
+        await response.body?.cancel();
+        throw new KenpinError("camera-refused", `the camera answered ${response.status}; expected a picture`);
+      }
+      return await readLimited(response);
+    });
   } catch (error) {
     if (error instanceof KenpinError) throw error;
     const { cause } = error as Error;
@@ -62,11 +63,4 @@ async function readLimited(response: Response): Promise<Uint8Array> {
 
 function hostOf(url: string): string {
   return new URL(url).host;
-}
-
-async function pause(ms: number, asked: Promise<void>, stopped: AbortSignal): Promise<void> {
-  const over = new AbortController();
-  const signal = AbortSignal.any([over.signal, stopped]);
-  await Promise.race([asked, sleep(ms, undefined, { signal }).catch(() => undefined)]);
-  over.abort();
 }

@@ -9,9 +9,9 @@
 import { type FSWatcher, watch } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type CameraCounts, errorLine } from "@kenpin/schema";
 import type { Frame } from "../frame.ts";
+import { Rest } from "../rest.ts";
 import { isStillThere, readFrame } from "./frame-file.ts";
 import { orderOf, type Source, type SourceOptions } from "./source.ts";
 
@@ -28,9 +28,9 @@ export class WatchedFolder implements Source {
   #options: WatchedFolderOptions;
   #folder: string;
   #watcher: FSWatcher | null = null;
-  #stopped = new AbortController();
+  #isStopped = false;
   #running: Promise<void> = Promise.resolve();
-  #news = Promise.withResolvers<void>();
+  #rest = new Rest();
   /** Answered files that would not go away, by name and time: they are not read again. */
   #stuck = new Set<string>();
   #troubled = false;
@@ -49,7 +49,7 @@ export class WatchedFolder implements Source {
 
   /** Looks again now; for whoever lifted a pause. */
   wake(): void {
-    this.#news.resolve();
+    this.#rest.wake();
   }
 
   /** A file names its own trigger. */
@@ -72,17 +72,16 @@ export class WatchedFolder implements Source {
 
   /** Finishes the frame in hand. */
   async stop(): Promise<void> {
-    this.#stopped.abort();
-    this.wake();
+    this.#isStopped = true;
+    this.#rest.end();
     await this.#running;
     this.#watcher?.close();
   }
 
   async #run(): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      this.#news = Promise.withResolvers<void>();
+    while (!this.#isStopped) {
       const answered = await this.#scan();
-      if (answered === 0 && !this.#stopped.signal.aborted) await this.#pause(RESCAN_MS, this.#news.promise);
+      if (answered === 0) await this.#rest.forNews(RESCAN_MS);
     }
   }
 
@@ -91,7 +90,7 @@ export class WatchedFolder implements Source {
     if (this.#options.isPaused()) return 0;
     let answered = 0;
     for (const name of await this.#turn(await this.#list())) {
-      if (this.#stopped.signal.aborted || this.#options.isPaused()) break;
+      if (this.#isStopped || this.#options.isPaused()) break;
       const result = await this.#answer(name);
       if (result === "failed") break; // later frames must not overtake it
       if (result === "answered") answered++;
@@ -155,7 +154,7 @@ export class WatchedFolder implements Source {
       return "answered";
     } catch (error) {
       log.error({ camera: camera.name, file: name, why: errorLine(error) }, "frame-not-answered");
-      await this.#pause(RETRY_MS);
+      await this.#rest.forTime(RETRY_MS);
       return "failed";
     }
   }
@@ -170,12 +169,5 @@ export class WatchedFolder implements Source {
       this.#options.log.error({ camera: frame.camera.name, file: name, why: errorLine(error) }, "frame-not-removable");
       return false;
     }
-  }
-
-  async #pause(ms: number, news: Promise<void> = Promise.withResolvers<void>().promise): Promise<void> {
-    const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, this.#stopped.signal]);
-    await Promise.race([news, sleep(ms, undefined, { signal }).catch(() => undefined)]);
-    over.abort();
   }
 }

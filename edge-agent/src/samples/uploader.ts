@@ -2,9 +2,10 @@
  * Brings pictures to the hub: PUT /v1/blobs/<sha256> with the agent's own token, once each (201 stored, 200 already there).
  * Tries for ever with growing pauses, across restarts; one picture the hub will not take does not hold up the others.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { within } from "@kenpin/client";
 import { errorLine, KenpinError } from "@kenpin/schema";
 import type { Logger } from "pino";
+import { Rest } from "../rest.ts";
 import type { EvidenceStore, Pending } from "./evidence-store.ts";
 
 export type UploaderOptions = {
@@ -24,7 +25,7 @@ export class Uploader {
   #options: UploaderOptions;
   #stopped = new AbortController();
   #running: Promise<void> = Promise.resolve();
-  #news = Promise.withResolvers<void>();
+  #rest = new Rest();
 
   constructor(options: UploaderOptions) {
     this.#options = options;
@@ -35,11 +36,12 @@ export class Uploader {
   }
 
   wake(): void {
-    this.#news.resolve();
+    this.#rest.wake();
   }
 
   async stop(): Promise<void> {
     this.#stopped.abort();
+    this.#rest.end();
     await this.#running;
   }
 
@@ -47,13 +49,12 @@ export class Uploader {
     const { store, log, firstRetryMs = FIRST_RETRY_MS } = this.#options;
     let retryMs = firstRetryMs;
     while (!this.#stopped.signal.aborted) {
-      this.#news = Promise.withResolvers<void>();
       const { sent, failed } = await this.#sendAll();
       if (sent > 0) retryMs = firstRetryMs;
       await store.sweep().catch((error) => log.error({ why: errorLine(error) }, "evidence-not-swept"));
       // After a failure only time helps; otherwise a new picture does.
-      if (failed) await this.#pause(retryMs * (0.5 + Math.random()));
-      else if (sent === 0) await this.#pause(IDLE_MS, this.#news.promise);
+      if (failed) await this.#rest.forTime(retryMs * (0.5 + Math.random()));
+      else if (sent === 0) await this.#rest.forNews(IDLE_MS);
       if (failed) retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
     }
   }
@@ -80,14 +81,13 @@ export class Uploader {
   async #send(picture: Pending): Promise<void> {
     const { hub } = this.#options;
     const body = await this.#read(picture);
-    const response = await fetch(new URL(`/v1/blobs/${picture.sha256}`, hub.url), {
-      method: "PUT",
-      headers: { authorization: `Bearer ${hub.token}`, "content-type": picture.type },
-      body: Buffer.from(body),
-      redirect: "error",
-      signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    const response = await within({ timeoutMs: TIMEOUT_MS, signal: this.#stopped.signal }, async (signal) => {
+      const headers = { authorization: `Bearer ${hub.token}`, "content-type": picture.type };
+      const url = new URL(`/v1/blobs/${picture.sha256}`, hub.url);
+      const answer = await fetch(url, { method: "PUT", headers, body: Buffer.from(body), redirect: "error", signal });
+      await answer.body?.cancel();
+      return answer;
     });
-    await response.body?.cancel();
     if (response.status !== 200 && response.status !== 201) {
       throw new KenpinError("upload-refused", `the hub answered ${response.status}; look at its log and at this agent's token`);
     }
@@ -106,12 +106,5 @@ export class Uploader {
       store.forget(picture);
       throw new KenpinError("evidence-missing", `the bytes of ${sha256} are gone from the data folder; the sample stays without them`);
     }
-  }
-
-  async #pause(ms: number, news: Promise<void> = Promise.withResolvers<void>().promise): Promise<void> {
-    const over = new AbortController();
-    const signal = AbortSignal.any([over.signal, this.#stopped.signal]);
-    await Promise.race([news, sleep(ms, undefined, { signal }).catch(() => undefined)]);
-    over.abort();
   }
 }

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
+from . import materials, products  # noqa: F401 (to be imported fills FAMILIES, in the order of caption.ts)
 from .defects import DEFECTS, PAINTED_CONTRAST, WRONG_CONTRAST, is_visible, paint
-from .families import FAMILIES
+from .family import FAMILIES
 from .fields import Draw
 from .imaging import again, draw_look, expose, shade
 
