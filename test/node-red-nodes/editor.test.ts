@@ -132,7 +132,7 @@ const VALID = "RED.nodes.filterNodes({type: 'kenpin-verdict'}).at(-1).valid";
 async function open(locale: string): Promise<Page> {
   const context = await browser.newContext({ locale, viewport: { width: 1400, height: 900 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => faults.push(error.message));
   await page.goto(red.url);
   await page.locator("#red-ui-palette-kenpin .red-ui-palette-node").first().waitFor();

@@ -107,7 +107,7 @@ export async function startNodeRed({ version = "5" as Version, settings = "", en
     inject: (id) => post(`/inject/${id}`, {}),
     said,
     hears: async (name, nth = 1) => ((await said(name, nth))[nth - 1] as DebugMessage).msg,
-    shows: async (id, wanted, timeoutMs = 20_000) => {
+    shows: async (id, wanted, timeoutMs = 60_000) => {
       const isShown = (shown = "") => (typeof wanted === "string" ? shown === wanted : wanted.test(shown));
       await until(`${id} to show ${wanted}`, () => isShown(statuses.get(id)?.text), timeoutMs).catch((error: Error) => {
         throw new Error(`${error.message}; it shows ${statuses.get(id)?.text}`);

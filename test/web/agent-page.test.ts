@@ -295,7 +295,7 @@ async function open(locale: string, address: string): Promise<Page> {
 }
 
 function watch(fresh: Page): void {
-  fresh.setDefaultTimeout(20_000);
+  fresh.setDefaultTimeout(60_000);
   fresh.on("pageerror", (error) => faults.push(error.message));
   fresh.on("console", (message) => {
     if (/Content Security Policy|Refused/.test(message.text())) faults.push(message.text());

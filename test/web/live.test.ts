@@ -201,7 +201,7 @@ async function signIn(locale: string, role: "admin" | "viewer" = "admin"): Promi
   const hub: HubProcess = site.hub;
   const context = await browser.newContext({ locale, viewport: { width: 1280, height: 860 } });
   const fresh = await context.newPage();
-  fresh.setDefaultTimeout(15_000);
+  fresh.setDefaultTimeout(60_000);
   fresh.on("pageerror", (error) => faults.push(error.message));
   fresh.on("console", (message) => {
     if (/Content Security Policy|Refused/.test(message.text())) faults.push(message.text());
