@@ -3,7 +3,7 @@
  * camera was chosen; everything else is the agent's, so that a page opened anew goes on where the last one was.
  */
 import type { PageState, SetupState } from "@kenpin/schema";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Act } from "./main.tsx";
 import { GoodStep } from "./step-good.tsx";
 import { LookStep } from "./step-look.tsx";
@@ -30,7 +30,8 @@ export function SetupView({ state, setup, store, act, t }: Pick<StepProps, "stat
   const [camera, onCamera] = useState<string | null>(state.cameras[0]?.name ?? null);
   const heading = useRef<HTMLHeadingElement>(null);
   const moved = useRef(false);
-  useEffect(() => {
+  // Before the step is painted: later it would take the focus from whoever types at once.
+  useLayoutEffect(() => {
     if (moved.current) heading.current?.focus(); // whoever goes on by keyboard or hears the page begins at the new step's title
   }, [at]);
   const go = (step: number) => {

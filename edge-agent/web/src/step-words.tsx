@@ -104,11 +104,13 @@ function WordField({ label, example, side, words, onWords, store, t }: FieldProp
         class="typing"
         onSubmit={(event) => {
           event.preventDefault();
-          add(typed);
+          // What stands in the field: a fast Enter comes before the state, and a button that is still disabled would swallow it.
+          add(new FormData(event.currentTarget).get("word") as string);
         }}
       >
         <input
           id={id}
+          name="word"
           value={typed}
           maxLength={100}
           placeholder={example}
@@ -118,9 +120,7 @@ function WordField({ label, example, side, words, onWords, store, t }: FieldProp
             if (event.key === "Enter" && event.isComposing) event.preventDefault(); // an input method takes this Enter
           }}
         />
-        <button type="submit" disabled={typed.trim() === ""}>
-          {t.addWord}
-        </button>
+        <button type="submit">{t.addWord}</button>
       </form>
       {suggestions.length > 0 && (
         <ul class="suggestions" aria-label={t.suggestions}>
