@@ -17,8 +17,11 @@ if (files.length === 0) {
 }
 const coverage = process.argv.includes("--coverage") ? [join(ROOT, "node_modules/c8/bin/c8.js"), "--reporter=text-summary"] : [];
 const node = [process.execPath, "--conditions=kenpin-source", "--disable-warning=ExperimentalWarning"];
-/** Trainers take both cores, and pages and stories want them: those run alone and at the end. All others mostly wait, two files at a time. */
-const ALONE = /^test\/(cloud-trainer\/(train|trainer-process|tune)|journeys|web)[./]/;
+/**
+ * Trainers take both cores, pages and stories want them, and Node-RED's tests build one folder: those run alone and at the end. All
+ * others mostly wait, two files at a time.
+ */
+const ALONE = /^test\/(cloud-trainer\/(train|trainer-process|tune)|journeys|node-red-nodes|web)[./]/;
 const together = files.filter((file) => !ALONE.test(file));
 const alone = files.filter((file) => ALONE.test(file));
 process.exit(Math.max(run(together, 2), run(alone, 1)));
